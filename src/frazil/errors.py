@@ -1,0 +1,66 @@
+"""Everything frazil raises or warns of on purpose.
+
+::
+
+    FrazilError
+    ├── FormatError             (also a ValueError)   the bytes are not ours, too new, or damaged
+    │   ├── TruncatedError          they end too early
+    │   ├── ChecksumError           they changed after they were written
+    │   └── ChunkMismatchError      they hold another shape or dtype than the array says
+    ├── ConfigurationError      (also a ValueError)   these settings make no codec
+    ├── UnsupportedArrayError   (also a TypeError)    this codec cannot hold this array
+    ├── EngineError             (also a RuntimeError) a native library refused to do its part
+    │   └── MissingEngineError                            or cannot be found at all
+    └── StoreError              (also an OSError)     a store cannot be read or written as asked
+
+    FrazilWarning               (a UserWarning)
+    └── LossyRewriteWarning         a partial write encodes points a second time
+"""
+
+
+class FrazilError(Exception):
+    """Base class: ``except FrazilError`` catches everything below."""
+
+
+class FormatError(FrazilError, ValueError):
+    """The encoded bytes cannot be read."""
+
+
+class TruncatedError(FormatError):
+    """The encoded bytes end before the container does."""
+
+
+class ChecksumError(FormatError):
+    """The container's checksum does not match its contents."""
+
+
+class ChunkMismatchError(FormatError):
+    """The container holds an array of another shape or dtype than its Zarr array declares."""
+
+
+class ConfigurationError(FrazilError, ValueError):
+    """The settings of a codec contradict each other or are out of range."""
+
+
+class UnsupportedArrayError(FrazilError, TypeError):
+    """The dtype or size of the array is outside what the codec stores."""
+
+
+class EngineError(FrazilError, RuntimeError):
+    """A native library (OpenJPEG, OpenJPH) refused to encode or decode."""
+
+
+class MissingEngineError(EngineError):
+    """A native library that this codec needs cannot be found."""
+
+
+class StoreError(FrazilError, OSError):
+    """A store cannot be read or written as asked."""
+
+
+class FrazilWarning(UserWarning):
+    """Base class of the warnings."""
+
+
+class LossyRewriteWarning(FrazilWarning):
+    """A partial write decodes, merges and re-encodes points that were already lossy."""

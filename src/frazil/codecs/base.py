@@ -44,6 +44,11 @@ class PlaneCodec(Codec):  # type: ignore[misc]
     dtypes: ClassVar[tuple[str, ...]] = container.DTYPES
     missing: float | None = None
 
+    @property
+    def lossless(self) -> bool:
+        """Whether every array comes back bit for bit with these settings."""
+        return False
+
     @abstractmethod
     def encode_planes(self, planes: npt.NDArray[Any], *, spent: int) -> Sections:
         """Encode finite ``planes`` of shape (n, y, x), native byte order.
@@ -144,6 +149,38 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         if MASK in sections:
             masks.join(planes, sections[MASK], (n, y, x), level)
         return from_planes(planes, cut, spec.dtype, fortran=spec.fortran)
+
+    def bytes_needed(self, prefix: bytes, level: int) -> int:  # noqa: ARG002 - for codecs that store resolutions in order
+        """How many of a container's first bytes `decode_prefix` needs for ``level``.
+
+        Parameters
+        ----------
+        prefix : bytes
+            The first bytes of the container, as many as were read so far.
+        level : int
+            The resolution, 1/2**level in y and x.
+
+        Raises
+        ------
+        TruncatedError
+            If the prefix is too short to tell; read more and ask again.
+
+        """
+        return container.peek(prefix).total
+
+    def decode_prefix(
+        self,
+        prefix: bytes,
+        level: int,
+        *,
+        shape: tuple[int, ...] | None = None,
+        dtype: np.dtype[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Decode at 1/2**level of the resolution from the first `bytes_needed` bytes of a container.
+
+        Arguments and errors are those of `decode_chunk`.
+        """
+        return self.decode_chunk(prefix, level=level, shape=shape, dtype=dtype)
 
     def check_dtype(self, dtype: Any) -> None:
         """Refuse a dtype that this codec cannot hold, with a sentence."""

@@ -48,5 +48,5 @@ $(STAMP): pyproject.toml constraints.txt .ci/install .ci/find-python
 	@touch $@
 
 $(DOCS): $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

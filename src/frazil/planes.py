@@ -21,7 +21,7 @@ def stack_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     >>> stack_shape((4, 2, 3, 5)), stack_shape((7,)), stack_shape(())
     ((8, 3, 5), (1, 1, 7), (1, 1, 1))
     """
-    y, x = ((1, 1) + shape)[-2:]
+    y, x = (1, 1, *shape)[-2:]
     return math.prod(shape[:-2]), y, x
 
 
@@ -50,7 +50,7 @@ def from_planes(
     '>f4'
     """
     chunk = planes.reshape(shape).astype(dtype, copy=False)
-    return np.asfortranarray(chunk) if fortran else chunk
+    return np.asarray(chunk, order="F") if fortran else chunk  # asfortranarray would add an axis to 0-d
 
 
 def reduced(length: int, level: int) -> int:

@@ -1,8 +1,8 @@
 """The bytes printed in docs/format are what the readers read and what the writers write.
 
 A page prints them as a fence ```` ```hex name=<kind>:<case> ````, optionally followed by a ```` ```json ````
-fence that says what they decode to. `KINDS` says, for each kind, how to decode bytes into JSON values, and how
-to encode them again.
+fence that says what they decode to. `KINDS` says, for each kind, how to decode bytes into JSON values, and
+how to encode them again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Usage: FRAZIL_DATA=/path/to/collection python benchmarks/make_test_data.py
 
-The collection is a folder of NetCDF files with a MANIFEST.json (source, licence, note of each). Cutting is lossless: every
-value kept is bit for bit the collection's. Nobody needs to run this to use or to test frazil.
+The collection is a folder of NetCDF files with a MANIFEST.json (source, licence, note of each). Cutting is
+lossless: every value kept is bit for bit the collection's. Nobody needs to run this to use or to test frazil.
 """
 
 from __future__ import annotations

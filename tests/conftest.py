@@ -15,6 +15,8 @@ from frazil import samples
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytest.register_assert_rewrite("frazil.testing")  # so that the contract's assertions show their values
+
 HERE = Path(__file__).parent
 
 # Two cores and a cold numba cache say nothing about a property: no deadlines, slow draws are fine.

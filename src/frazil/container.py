@@ -88,12 +88,12 @@ class Head:
 
 
 def write_varint(value: int) -> bytes:
-    """Encode a non-negative integer as LEB128.
+    r"""Encode a non-negative integer as LEB128.
 
     Examples
     --------
     >>> write_varint(300)
-    b'\\xac\\x02'
+    b'\xac\x02'
     """
     out = bytearray()
     while value > 0x7F:
@@ -104,7 +104,7 @@ def write_varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes | memoryview, at: int, what: str = "number") -> tuple[int, int]:
-    """Decode the LEB128 integer at offset ``at``; return it and the offset behind it.
+    r"""Decode the LEB128 integer at offset ``at``; return it and the offset behind it.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def read_varint(data: bytes | memoryview, at: int, what: str = "number") -> tupl
 
     Examples
     --------
-    >>> read_varint(b"\\xac\\x02", 0)
+    >>> read_varint(b"\xac\x02", 0)
     (300, 2)
     """
     value = 0
@@ -160,7 +160,7 @@ def pack(spec: ChunkSpec, sections: Mapping[str, bytes]) -> bytes:
     body = _preamble(spec)
     parts = dict(sections)
     short = spec.nbytes - FREE_BYTES - EARNED_PER_BYTE * sum(map(len, parts.values()))
-    if short > 0:  # gigabytes of one value: pay for them, see `_check_earned`
+    if short > 0:  # gigabytes of one value: pay for them, see `check_earned`
         parts = {PADDING: bytes(-(-short // EARNED_PER_BYTE)), **parts}
     last = len(parts) - 1
     for i, (tag, payload) in enumerate(parts.items()):
@@ -202,8 +202,10 @@ def unpack(data: bytes | memoryview) -> tuple[ChunkSpec, Sections]:
     stored = int.from_bytes(data[-CRC_SIZE:], "little")
     actual = int(google_crc32c.value(bytes(data[:-CRC_SIZE])))
     if stored != actual:
-        raise ChecksumError(f"container is damaged: its CRC-32C is {actual:08x}, it was written as {stored:08x}")
-    _check_earned(head)
+        raise ChecksumError(
+            f"container is damaged: its CRC-32C is {actual:08x}, it was written as {stored:08x}"
+        )
+    check_earned(head)
     return head.spec, {tag: bytes(data[start:stop]) for tag, (start, stop) in head.spans.items()}
 
 
@@ -276,7 +278,8 @@ def _spans(prefix: bytes | memoryview, at: int, end: int) -> dict[str, tuple[int
     return spans
 
 
-def _check_earned(head: Head) -> None:
+def check_earned(head: Head) -> None:
+    """Refuse a container that claims a far larger array than its length can stand for."""
     if head.spec.nbytes > FREE_BYTES + EARNED_PER_BYTE * head.total:
         raise FormatError(
             f"a container of {head.total} bytes claims an array of {head.spec.nbytes} bytes; "

@@ -143,7 +143,8 @@ def fit(planes: npt.NDArray[Any], *, kind: str, per: str, clip: float | None) ->
     bottom, top = (low - mean) / safe, (high - mean) / safe
     if clip is not None:
         bottom, top = np.maximum(bottom, -clip), np.minimum(top, clip)
-    bottom, top = (np.nextafter(v.astype("f4"), s, dtype="f4").astype("f8") for v, s in ((bottom, -9), (top, 9)))
+    bottom = np.nextafter(bottom.astype("f4"), -np.inf, dtype="f4").astype("f8")
+    top = np.nextafter(top.astype("f4"), np.inf, dtype="f4").astype("f8")
     return Linear(STANDARD, 1, np.stack([mean, sd, bottom, top], axis=-1))
 
 

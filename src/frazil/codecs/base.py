@@ -6,13 +6,21 @@ from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import google_crc32c
 import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from frazil import container, masks
 from frazil.container import ChunkSpec, Sections
-from frazil.errors import ChunkMismatchError, ConfigurationError, FormatError, UnsupportedArrayError
+from frazil.errors import (
+    ChecksumError,
+    ChunkMismatchError,
+    ConfigurationError,
+    FormatError,
+    TruncatedError,
+    UnsupportedArrayError,
+)
 from frazil.planes import from_planes, reduced, stack_shape, to_planes
 
 if TYPE_CHECKING:
@@ -61,7 +69,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
     def decode_planes(
         self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0
     ) -> npt.NDArray[Any]:
-        """Decode to planes of ``shape`` (n, y, x), or to 1/2**level of it in y and x; writable, own memory."""
+        """Decode to planes of ``shape`` (n, y, x), or 1/2**level of it in y and x; writable, own memory."""
 
     def encode(self, buf: Any) -> bytes:
         """Encode an array of shape (..., y, x) as one container.
@@ -83,8 +91,8 @@ class PlaneCodec(Codec):  # type: ignore[misc]
             return container.pack(spec, {})
         sentinels = [v for v in (self.missing, fill_value) if v is not None]
         planes, mask = masks.split(to_planes(chunk), sentinels)
-        sections: Sections = {MASK: mask} if mask else {}
-        spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + len(mask)
+        sections: Sections = {MASK: mask + _check(mask)} if mask else {}
+        spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + sum(map(len, sections.values()))
         return container.pack(spec, sections | self.encode_planes(planes, spent=spent))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
@@ -136,7 +144,9 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         spec, sections = container.unpack(data)
         return self.decode_sections(spec, sections, level)
 
-    def decode_sections(self, spec: ChunkSpec, sections: Mapping[str, bytes], level: int = 0) -> npt.NDArray[Any]:
+    def decode_sections(
+        self, spec: ChunkSpec, sections: Mapping[str, bytes], level: int = 0
+    ) -> npt.NDArray[Any]:
         """Decode what `container.unpack` returned."""
         n, y, x = stack_shape(spec.shape)
         small = (n, reduced(y, level), reduced(x, level))
@@ -147,7 +157,10 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         rest = {tag: payload for tag, payload in sections.items() if tag != MASK and not tag.islower()}
         planes = self.decode_planes(rest, (n, y, x), native, level)
         if MASK in sections:
-            masks.join(planes, sections[MASK], (n, y, x), level)
+            mask, check = sections[MASK][:-2], sections[MASK][-2:]
+            if _check(mask) != check:
+                raise ChecksumError(f"mask of {len(mask)} bytes is damaged, or only a part of it was read")
+            masks.join(planes, mask, (n, y, x), level)
         return from_planes(planes, cut, spec.dtype, fortran=spec.fortran)
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:  # noqa: ARG002 - for codecs that store resolutions in order
@@ -180,7 +193,15 @@ class PlaneCodec(Codec):  # type: ignore[misc]
 
         Arguments and errors are those of `decode_chunk`.
         """
-        return self.decode_chunk(prefix, level=level, shape=shape, dtype=dtype)
+        head = container.peek(prefix)
+        check_spec(head.spec, shape, dtype)
+        if len(prefix) >= head.total:
+            return self.decode_chunk(prefix[: head.total], level=level)
+        if len(prefix) < self.bytes_needed(prefix, level):
+            raise TruncatedError(f"{len(prefix)} bytes of a chunk are too few for level {level}")
+        container.check_earned(head)
+        sections = {tag: bytes(prefix[start:stop]) for tag, (start, stop) in head.spans.items()}
+        return self.decode_sections(head.spec, sections, level)
 
     def check_dtype(self, dtype: Any) -> None:
         """Refuse a dtype that this codec cannot hold, with a sentence."""
@@ -212,7 +233,8 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         unknown = sorted(set(config) - known - {"id"})
         if unknown:
             raise ConfigurationError(
-                f"{cls.codec_id} does not know {', '.join(map(repr, unknown))}; it knows {', '.join(sorted(known))}. "
+                f"{cls.codec_id} does not know {', '.join(map(repr, unknown))}; "
+                f"it knows {', '.join(sorted(known))}. "
                 "If the array was written by a newer frazil, upgrade to read it"
             )
         return cls(**{k: v for k, v in config.items() if k != "id"})
@@ -247,6 +269,11 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         return {"serializer": serializer(self), "compressors": None, "filters": None, **others}
 
 
+def _check(data: bytes) -> bytes:
+    """Two bytes with which the reader of a prefix, who never sees the container's CRC, checks a section."""
+    return int(google_crc32c.value(data) & 0xFFFF).to_bytes(2, "little")
+
+
 def check_spec(spec: ChunkSpec, shape: tuple[int, ...] | None, dtype: np.dtype[Any] | None) -> None:
     """Compare what a chunk holds with what its array declares."""
     if shape is not None and spec.shape != tuple(shape):
@@ -259,5 +286,7 @@ def take(sections: Sections, tag: str, codec_id: str) -> bytes:
     """Return section ``tag``, or say that these are another codec's bytes."""
     if tag not in sections:
         found = ", ".join(sections) or "nothing"
-        raise FormatError(f"{codec_id} needs section {tag!r}, the chunk holds {found}: was another codec used?")
+        raise FormatError(
+            f"{codec_id} needs section {tag!r}, the chunk holds {found}: was another codec used?"
+        )
     return sections[tag]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from frazil import scaling
-from frazil.codecs.base import PlaneCodec, take
+from frazil import container
+from frazil.codecs.base import MASK, PlaneCodec, take
 from frazil.errors import ConfigurationError, FormatError
 from frazil.jpeg2000 import coding
+from frazil.planes import stack_shape
+from frazil.scaling import Exact, Linear, fit, unpack
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -90,9 +92,13 @@ class JP2K(PlaneCodec):
         """Check the configuration."""
         given = [f"{k}=" for k in ("ratio", "psnr", "reversible") if getattr(self, k)]
         if len(given) > 1:
-            raise ConfigurationError(f"JP2K takes one of ratio=, psnr= and reversible=, got {' and '.join(given)}")
+            raise ConfigurationError(
+                f"JP2K takes one of ratio=, psnr= and reversible=, got {' and '.join(given)}"
+            )
         if self.ratio is not None and not 1 < self.ratio < 1e6:
-            raise ConfigurationError(f"ratio is bytes in over bytes out, more than 1 (up to 1e6), got {self.ratio!r}")
+            raise ConfigurationError(
+                f"ratio is bytes in over bytes out, more than 1 (up to 1e6), got {self.ratio!r}"
+            )
         if self.psnr is not None and not 10 <= self.psnr <= 120:
             raise ConfigurationError(f"psnr is in dB, 10 to 120, got {self.psnr!r}")
         for name, allowed in (
@@ -101,9 +107,13 @@ class JP2K(PlaneCodec):
             ("per", ("chunk", "plane")),
         ):
             if getattr(self, name) not in allowed:
-                raise ConfigurationError(f"{name} is {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+                raise ConfigurationError(
+                    f"{name} is {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}"
+                )
         if self.clip is not None and (self.scaling != "standard" or not 0 < self.clip < 1e6):
-            raise ConfigurationError(f"clip is in standard deviations and needs scaling='standard', got {self.clip!r}")
+            raise ConfigurationError(
+                f"clip is in standard deviations and needs scaling='standard', got {self.clip!r}"
+            )
 
     @property
     def lossless(self) -> bool:
@@ -121,7 +131,7 @@ class JP2K(PlaneCodec):
             raise ConfigurationError("JP2K needs a rate to encode: give ratio=, psnr= or reversible=True")
         else:
             wide = planes.astype("f4") if planes.dtype == "f2" else planes
-            scale = scaling.fit(wide, kind=self.scaling, per=self.per, clip=self.clip)
+            scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip)
             budget = None if self.ratio is None else int(planes.nbytes / self.ratio) - spent
             coded = coding.encode(wide, scale, ht=self.coder == "ht", budget=budget, psnr=self.psnr)
             sections = {} if coded is None else self._sections(coded, planes)
@@ -129,6 +139,71 @@ class JP2K(PlaneCodec):
             raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
             return {RAW: min(b"\0" + raw, b"\1" + zlib.compress(raw), key=len)}
         return sections
+
+    def bytes_needed(self, prefix: bytes, level: int) -> int:
+        """How many of a container's first bytes `decode_prefix` needs for ``level``; see `PlaneCodec`.
+
+        Where the prefix ends before the packets' index, at least so many that it does not.
+        """
+        head = container.peek(prefix)
+        if level == 0 or head.total <= len(prefix):
+            return head.total
+        if head.spans.keys() & {CONSTANT, RAW}:
+            return head.total
+        if not head.spans.keys() >= {SCALE, STREAM}:
+            known = max((stop for _, stop in head.spans.values()), default=len(prefix))
+            return min(max(known, len(prefix)) + 256, head.total)
+        shape = stack_shape(head.spec.shape)
+        (first, last), (start, _) = head.spans[SCALE], head.spans[STREAM]
+        scale = unpack(bytes(prefix[first:last]), shape[0], head.spec.dtype)
+        return start + coding.read_head(prefix[start:], coding.stacked(shape, scale)).stop(level)
+
+    @classmethod
+    def codestream(cls, buf: Any) -> bytes:
+        """Return the chunk's JPEG 2000 codestream with all its headers, which any decoder reads.
+
+        One component a plane (or limb), one tile-part a resolution, a TLM
+        marker. What its samples mean is in the scaling record (section ``S``).
+
+        Raises
+        ------
+        FormatError
+            If the chunk holds no codestream: constant chunks and those stored as they are have none.
+
+        """
+        spec, sections = container.unpack(bytes(memoryview(buf)))
+        record = take(sections, SCALE, cls.codec_id)
+        shape = stack_shape(spec.shape)
+        scale = unpack(record, shape[0], spec.dtype)
+        return coding.whole_stream(take(sections, STREAM, cls.codec_id), coding.stacked(shape, scale))
+
+    @staticmethod
+    def from_codestream(
+        stream: bytes, *, spec: container.ChunkSpec, scale: Linear | Exact, mask: bytes = b""
+    ) -> bytes:
+        """Make a chunk of a codestream that `codestream` returned; the inverse of it, bit for bit.
+
+        Parameters
+        ----------
+        stream : bytes
+            The codestream.
+        spec : ChunkSpec
+            Of the chunk.
+        scale : Linear or Exact
+            What the samples mean.
+        mask : bytes
+            Section ``M`` of the chunk, empty if nothing is missing.
+
+        Raises
+        ------
+        FormatError
+            If the codestream is damaged or is not laid out as frazil lays them out.
+
+        """
+        coded = coding.adopt(stream, coding.stacked(stack_shape(spec.shape), scale), scale)
+        record = scale.pack(spec.dtype)
+        sections = {MASK: mask} if mask else {}
+        return container.pack(spec, sections | {SCALE: record, STREAM: coded.pack(record)})
 
     @staticmethod
     def _sections(coded: coding.Coded, planes: npt.NDArray[Any]) -> Sections:
@@ -148,7 +223,7 @@ class JP2K(PlaneCodec):
         if RAW in sections:
             return _raw(sections[RAW], shape, dtype)[grid].copy()
         record = take(sections, SCALE, self.codec_id)
-        scale = scaling.unpack(record, shape[0], dtype)
+        scale = unpack(record, shape[0], dtype)
         return coding.decode(scale, record, take(sections, STREAM, self.codec_id), shape, dtype, level)
 
 

@@ -1,0 +1,1 @@
+"""JPEG 2000: the engines, their codestreams, and how much of them to keep."""

@@ -1,7 +1,7 @@
 """JPEG 2000 codestreams without their headers (ISO/IEC 15444-1 Annex A; 15444-15 for HTJ2K).
 
-Every codestream that frazil writes has one tile, one quality layer, one
-precinct a resolution and the progression RPCL, so that a low resolution is a
+Every codestream that frazil writes has one tile, one quality layer, the
+largest precincts and the progression RPCL, so that a low resolution is a
 prefix. Its main header (SIZ, CAP, COD, QCD) then follows from the few numbers
 in `Layout`: it is compared with the engine's when a chunk is encoded, left out,
 and built anew when it is decoded. That saves 100 to 170 bytes a chunk, and no
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,9 +23,10 @@ from frazil.planes import reduced
 SOC, SOT, SOD, EOC = 0xFF4F, 0xFF90, 0xFF93, 0xFFD9
 CAP, SIZ, COD, TLM, PLT, QCD, COM = 0xFF50, 0xFF51, 0xFF52, 0xFF55, 0xFF58, 0xFF5C, 0xFF64
 RPCL = 2
-BYPASS, HT_BLOCKS = 0x01, 0x40
+HT_BLOCKS = 0x40
 MAX_DECOMPOSITIONS = 5
-# L2 norms of the 9/7 synthesis basis functions, rounded as OpenJPEG has them (by band LL, HL, LH, HH and level).
+MAX_COMPONENTS = 16384  # ISO/IEC 15444-1, table A.9
+# L2 norms of the 9/7 synthesis basis functions, rounded as OpenJPEG has them: by band, then level.
 NORMS_97 = (
     (1.000, 1.965, 4.177, 8.403, 16.90, 33.84),
     (2.022, 3.989, 8.355, 17.04, 34.27, 68.63),
@@ -89,7 +91,7 @@ def decompositions(rows: int, columns: int, *, ht: bool = False) -> int:
 
 
 def coarser(layout: Layout, level: int) -> Layout:
-    """The layout of the same picture at 1/2**level, where ``level`` is at most the decompositions."""
+    """Return the layout of the same picture at 1/2**level, where ``level`` is at most the decompositions."""
     n, y, x = layout.shape
     return replace(
         layout,
@@ -105,7 +107,7 @@ def main_header(layout: Layout, level: int = 0) -> bytes:
     steps = _steps(layout)[: 3 * d + 1]
     siz = struct.pack(">HIIIIIIIIH", 0x4000 if layout.ht else 0, x, y, 0, 0, x, y, 0, 0, n)
     siz += bytes([layout.bits - 1, 1, 1]) * n
-    style = HT_BLOCKS if layout.ht else 0 if layout.reversible else BYPASS
+    style = HT_BLOCKS if layout.ht else 0
     cod = struct.pack(">BBHBBBBBB", 0, RPCL, 1, 0, d, 4, 4, style, int(layout.reversible))
     guard = 2 if not layout.ht else _reversible_guard(layout) if layout.reversible else 1
     if layout.reversible:
@@ -152,6 +154,36 @@ def indexed(layout: Layout, body: bytes, lengths: tuple[int, ...]) -> bytes:
     return b"".join((main_header(layout), tlm, *parts, struct.pack(">H", EOC)))
 
 
+def read_layout(stream: bytes, shape: tuple[int, int, int]) -> Layout:
+    """Recover the layout of a codestream for planes of ``shape``; `dissect` then compares the whole header.
+
+    Raises
+    ------
+    FormatError
+        If the bytes are no codestream, or hold no SIZ, COD or QCD marker.
+    """
+    if stream[:2] != b"\xff\x4f":
+        raise FormatError(f"not a JPEG 2000 codestream: starts with {stream[:2].hex()}, expected ff4f")
+    data = {marker: stream[start + 4 : stop] for marker, start, stop in _segments(stream, 2)[0]}
+    if not data.keys() >= {SIZ, COD, QCD} or len(data[SIZ]) < 39 or len(data[COD]) < 10 or len(data[QCD]) < 3:
+        raise FormatError("JPEG 2000 codestream without SIZ, COD and QCD markers in its main header")
+    ht, reversible = bool(data[COD][8] & HT_BLOCKS), data[COD][9] == 1
+    layout = Layout(shape, (data[SIZ][36] & 0x7F) + 1, decompositions(*shape[1:], ht=ht), reversible, ht)
+    if not ht or reversible:
+        return layout
+    # The field of the LL band tells the base step up to the rounding of a bfloat16.
+    (field,) = struct.unpack_from(">H", data[QCD], 1)
+    low = np.float32(GAINS_97[0][layout.decompositions])
+    delta = np.float32((1 + (field & 0x7FF) / 2048) / 2 ** (field >> 11)) * (low * low)
+    return replace(layout, step=_half(float(delta)))
+
+
+def _half(value: float) -> float:
+    """Round to the nearest float32 whose lower half is zero."""
+    bits = int(np.float32(value).view("u4")) + 0x8000 & 0xFFFF0000
+    return float(np.uint32(bits).view("f4"))
+
+
 def dissect(stream: bytes, layout: Layout) -> tuple[bytes, tuple[int, ...]]:
     """Take the headers off a codestream.
 
@@ -194,19 +226,25 @@ def dissect(stream: bytes, layout: Layout) -> tuple[bytes, tuple[int, ...]]:
     if len(lengths) == resolutions and not lengths[0][1]:
         return b"".join(bodies), tuple(size for size, _ in lengths)
     packets = [n for _, part in lengths for n in part]
-    per = layout.shape[0]
-    if len(packets) != resolutions * per:
+    counts = [_packets(coarser(layout, level).shape) for level in range(layout.decompositions, -1, -1)]
+    if len(packets) != sum(counts):
         raise EngineError(
             f"the JPEG 2000 library wrote {len(packets)} packets in {len(lengths)} tile-parts, "
-            f"expected {resolutions * per} packets or {resolutions} tile-parts"
+            f"expected {sum(counts)} packets or {resolutions} tile-parts"
         )
-    sums = tuple(sum(packets[i : i + per]) for i in range(0, len(packets), per))
-    return b"".join(bodies), sums
+    ends = np.cumsum([0, *counts]).tolist()
+    return b"".join(bodies), tuple(sum(packets[a:b]) for a, b in pairwise(ends))
+
+
+def _packets(shape: tuple[int, int, int]) -> int:
+    """Packets of one resolution: one a component for each precinct of 2**15 x 2**15 points."""
+    n, y, x = shape
+    return n * reduced(y, 15) * reduced(x, 15)
 
 
 def _segments(stream: bytes, at: int) -> tuple[list[tuple[int, int, int]], int]:
     """List (marker, start, stop) from ``at`` up to the first SOT or SOD; return where that one stands."""
-    found = []
+    found: list[tuple[int, int, int]] = []
     while True:
         if at + 4 > len(stream):
             raise FormatError(f"JPEG 2000 codestream of {len(stream)} bytes ends inside its headers")
@@ -243,7 +281,7 @@ def _bands(d: int) -> list[tuple[int, int]]:
 
 
 def _steps(layout: Layout) -> list[int]:
-    """The quantisation fields of QCD, one a subband (equations E-3 and E-5)."""
+    """List the quantisation fields of QCD, one a subband (equations E-3 and E-5)."""
     bands = _bands(layout.decompositions)
     if layout.reversible and layout.ht:
         return [exponent - _reversible_guard(layout) for exponent in _growth(layout)]
@@ -259,7 +297,9 @@ def _growth(layout: Layout) -> list[int]:
     low, high = GROWTH_53
     return [
         layout.bits
-        + math.ceil(math.log2(low[d] * low[d] if band == 0 else high[d - 1] * (high[d - 1] if band == 3 else low[d])))
+        + math.ceil(
+            math.log2(low[d] * low[d] if band == 0 else high[d - 1] * (high[d - 1] if band == 3 else low[d]))
+        )
         for d, band in _bands(layout.decompositions)
     ]
 
@@ -278,7 +318,7 @@ def _ebcot_step(bits: int, level: int, band: int) -> int:
 
 
 def _ht_step(base: float, level: int, band: int) -> int:
-    """The base step over the band's gain, in single precision as OpenJPH computes it."""
+    """Divide the base step by the band's gain, in single precision as OpenJPH computes it."""
     low, high = (np.array(gains, "f4") for gains in GAINS_97)
     gain = low[level] if band == 0 else high[level - 1]
     other = low[level] if band in (0, 1, 2) else high[level - 1]

@@ -15,15 +15,15 @@ so that a reader of a low resolution fetches a prefix, and can check it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
 
 from frazil.container import read_varint, write_varint
-from frazil.errors import ChecksumError, FormatError, TruncatedError
-from frazil.jpeg2000.codestream import Layout, assemble, decompositions, dissect
+from frazil.errors import ChecksumError, EngineError, FormatError, TruncatedError
+from frazil.jpeg2000.codestream import Layout, assemble, decompositions, dissect, indexed, read_layout
 from frazil.planes import reduced
 from frazil.scaling import LIMB_BITS, Exact, Linear, unkeys
 
@@ -102,7 +102,9 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
         lengths.append(length)
     start = at + 2 * len(lengths)
     if start > len(payload):
-        raise TruncatedError(f"JPEG 2000 section ends after {len(payload)} bytes, its head alone takes {start}")
+        raise TruncatedError(
+            f"JPEG 2000 section ends after {len(payload)} bytes, its head alone takes {start}"
+        )
     checks = tuple(np.frombuffer(payload, "<u2", len(lengths), at).tolist()) if lengths else ()
     return StreamHead(layout, tuple(lengths), checks, at, start)
 
@@ -129,7 +131,7 @@ def encode(
     return rate.encode(planes, scale, ht=ht, budget=budget, psnr=psnr)
 
 
-def decode(
+def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of the chunk
     scale: Linear | Exact,
     record: bytes,
     payload: bytes,
@@ -148,9 +150,8 @@ def decode(
     FormatError
         If the packets cannot be decoded, or a prefix was changed.
     """
-    limbs = scale.limbs if isinstance(scale, Exact) else 1
-    stacked = (shape[0] * limbs, *shape[1:])
-    head = read_head(payload, stacked)
+    stack = stacked(shape, scale)
+    head = read_head(payload, stack)
     direct = min(level, head.layout.decompositions)
     body = memoryview(payload)[head.start :]
     if direct:
@@ -158,7 +159,7 @@ def decode(
         _check_prefix(head, record, payload, len(head.lengths) - direct)
     elif sum(head.lengths) > len(body):
         raise FormatError(f"{len(body)} bytes of packets, the index speaks of {sum(head.lengths)}")
-    small = reduced_shape(stacked, direct)
+    small = reduced_shape(stack, direct)
     stream = assemble(head.layout, body, direct)
     if isinstance(scale, Exact):
         planes = _decode_exact(stream, head.layout, scale, small, dtype)
@@ -173,7 +174,14 @@ def reduced_shape(shape: tuple[int, int, int], level: int) -> tuple[int, int, in
     return shape[0], reduced(shape[1], level), reduced(shape[2], level)
 
 
-def samples(stream: bytes, layout: Layout, shape: tuple[int, int, int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+def stacked(shape: tuple[int, int, int], scale: Linear | Exact) -> tuple[int, int, int]:
+    """Shape of the stack that was coded: each plane counts once for each of its limbs."""
+    return (shape[0] * scale.limbs, *shape[1:]) if isinstance(scale, Exact) else shape
+
+
+def samples(
+    stream: bytes, layout: Layout, shape: tuple[int, int, int]
+) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Decode to (index, plane of integers) pairs; a plane is valid until the next."""
     if layout.ht:
         from frazil.jpeg2000 import htj2k
@@ -190,7 +198,9 @@ def samples(stream: bytes, layout: Layout, shape: tuple[int, int, int]) -> Itera
 def _check_prefix(head: StreamHead, record: bytes, payload: bytes, resolution: int) -> None:
     stop = head.start + sum(head.lengths[: resolution + 1])
     if stop > len(payload):
-        raise TruncatedError(f"JPEG 2000 section ends after {len(payload)} bytes, this resolution needs {stop}")
+        raise TruncatedError(
+            f"JPEG 2000 section ends after {len(payload)} bytes, this resolution needs {stop}"
+        )
     crc = google_crc32c.value(record + bytes(payload[: head.checked]))
     crc = google_crc32c.extend(crc, bytes(payload[head.start : stop])) & 0xFFFF
     if crc != head.checks[resolution]:
@@ -241,12 +251,26 @@ def _decode_exact(
     return unkeys(planes, dtype)
 
 
-def restack(layout: Layout, shape: tuple[int, int, int]) -> Layout:
-    """Return the layout for another stack of planes."""
-    return replace(layout, shape=shape)
-
-
 def finish(stream: bytes, layout: Layout, scale: Linear | Exact) -> Coded:
     """Take the engine's headers off."""
     body, lengths = dissect(stream, layout)
     return Coded(scale, layout, body, lengths)
+
+
+def whole_stream(payload: bytes, shape: tuple[int, int, int]) -> bytes:
+    """Build the codestream of section ``J`` with its headers and an index of its resolutions, for export."""
+    head = read_head(payload, shape)
+    body = payload[head.start :]
+    last = len(body) - sum(head.lengths)
+    if last < 0:
+        raise FormatError(f"{len(body)} bytes of packets, the index speaks of {sum(head.lengths)}")
+    return indexed(head.layout, body, (*head.lengths, last))
+
+
+def adopt(stream: bytes, shape: tuple[int, int, int], scale: Linear | Exact) -> Coded:
+    """Take in a codestream for ``shape`` (n, y, x), limbs counted in n, that `whole_stream` made."""
+    try:
+        layout = read_layout(stream, shape)
+        return finish(stream, layout, scale)
+    except EngineError as problem:
+        raise FormatError(f"this codestream is not laid out as frazil writes them: {problem}") from problem

@@ -24,6 +24,7 @@ def encode(planes: npt.NDArray[Any], *, ht: bool) -> Coded:
     Numbers that are too wide for the transform are split into planes of 16
     bits; those between 17 bits and the limit are decoded once more and compared.
     """
+    ht = ht and htj2k.takes(planes.shape)
     numbers = keys(planes)
     unsigned = numbers.dtype
     origin = int(numbers.min())
@@ -69,4 +70,6 @@ def _encode(numbers: npt.NDArray[Any], bits: int, scale: Exact, *, ht: bool) -> 
 
 def _same(coded: Coded, numbers: npt.NDArray[Any]) -> bool:
     stream = assemble(coded.layout, coded.body)
-    return all(np.array_equal(plane, numbers[k]) for k, plane in samples(stream, coded.layout, coded.layout.shape))
+    return all(
+        np.array_equal(plane, numbers[k]) for k, plane in samples(stream, coded.layout, coded.layout.shape)
+    )

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.errors import EngineError, FormatError
-from frazil.jpeg2000.codestream import Layout
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from frazil.jpeg2000.codestream import Layout
+
 HEADROOM = 4096  # of 65536 levels, at each end
 LEVELS = 65535 - 2 * HEADROOM
 COARSEST, FINEST = 0.5, 2.0**-16
+
+
+def takes(shape: tuple[int, ...]) -> bool:
+    """Tell whether planes of this shape can be coded: imagecodecs takes a last axis of one for samples."""
+    return shape[-1] > 1
 
 
 def encode(planes: npt.NDArray[Any], layout: Layout) -> bytes:

@@ -85,7 +85,9 @@ def _describe(library: ctypes.CDLL) -> ModuleType:
     """Execute glymur/lib/openjp2.py in a package of our own, whose configuration is ``library``."""
     spec = importlib.util.find_spec("glymur")
     if spec is None or spec.origin is None:
-        raise MissingEngineError("glymur describes OpenJPEG's structures and is missing: pip install 'glymur<0.15'")
+        raise MissingEngineError(
+            "glymur describes OpenJPEG's structures and is missing: pip install 'glymur<0.15'"
+        )
     package = f"_frazil_openjpeg_{library._handle:x}"  # noqa: SLF001 - one private copy for each library
     config = ModuleType(f"{package}.config")
     config.glymur_config = lambda _: library  # type: ignore[attr-defined]
@@ -93,7 +95,9 @@ def _describe(library: ctypes.CDLL) -> ModuleType:
         f"{package}.lib.openjp2", Path(spec.origin).parent / "lib" / "openjp2.py"
     )
     if source is None or source.loader is None:
-        raise MissingEngineError(f"glymur at {spec.origin} has no lib/openjp2.py: pip install 'glymur>=0.14,<0.15'")
+        raise MissingEngineError(
+            f"glymur at {spec.origin} has no lib/openjp2.py: pip install 'glymur>=0.14,<0.15'"
+        )
     sys.modules |= {config.__name__: config}
     for name in (package, f"{package}.lib"):
         parent = ModuleType(name)

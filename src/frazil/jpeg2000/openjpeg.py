@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.errors import EngineError, FormatError
-from frazil.jpeg2000.codestream import BYPASS, Layout, main_header
+from frazil.jpeg2000.codestream import Layout, main_header
 from frazil.jpeg2000.library import structures
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def encode(
     parameters.irreversible = int(not layout.reversible)
     parameters.numresolution = layout.decompositions + 1
     parameters.prog_order = 2
-    parameters.mode = 0 if layout.reversible else BYPASS
     parameters.tcp_numlayers = 1
     parameters.cp_comment = COMMENT
     if psnr is not None:
@@ -125,7 +124,8 @@ def decode(stream: bytes, take: Take, shape: tuple[int, int, int], *, path: str 
     stream : bytes
         As `codestream.assemble` puts it together.
     take : callable
-        ``take(k, plane)`` gets plane ``k``, int32 of shape (y, x), in the library's memory: valid during the call.
+        ``take(k, plane)`` gets plane ``k``, int32 of shape (y, x), in the library's memory:
+        valid during the call.
     shape : tuple of int
         What the codestream must hold.
     path : str, optional
@@ -236,7 +236,7 @@ def _writer(lib: Any, stream: Any) -> tuple[bytearray, tuple[Any, ...]]:
 
 
 def _reader(lib: Any, stream: Any, data: bytes) -> tuple[Any, ...]:
-    address, total, at = c.cast(data, c.c_void_p).value or 0, len(data), 0
+    address, total, at = c.cast(c.c_char_p(data), c.c_void_p).value or 0, len(data), 0
 
     def read(target: int, count: int, _: int) -> int:
         nonlocal at

@@ -56,11 +56,13 @@ class ArrayEntry:
 class ChunkEntry:
     """One chunk: where it is, and the bytes of each section of its container.
 
-    ``sections`` is None where the bytes are not a frazil container.
+    ``start`` is where it begins in the object ``key``, which is more than 0
+    inside a shard. ``sections`` is None where the bytes are not a frazil container.
     """
 
     index: tuple[int, ...]
     key: str
+    start: int
     nbytes: int
     raw: int
     sections: dict[str, int] | None
@@ -84,10 +86,16 @@ def codecs_of(array: zarr.Array[Any]) -> list[dict[str, Any]]:
     if meta["zarr_format"] == 2:
         found = [*(meta.get("filters") or []), meta.get("compressor")]
         return [dict(c) if isinstance(c, dict) else c.get_config() for c in found if c]
-    inner = [_as_dict(c) for c in meta["codecs"]]
-    while (shard := _sharding(inner)) is not None:
-        inner = [_as_dict(c) for c in shard["codecs"]]
-    return [{"id": c["name"], **(c.get("configuration") or {})} for c in inner]
+    return [{"id": c["name"], **(c.get("configuration") or {})} for c in codec_documents(array)]
+
+
+def codec_documents(array: zarr.Array[Any]) -> list[dict[str, Any]]:
+    """Codecs of a Zarr v3 array as its metadata write them; those inside a shard, if it has shards."""
+    meta: dict[str, Any] = dict(array.metadata.to_dict())
+    found = [_as_dict(c) for c in meta["codecs"]]
+    while (shard := _sharding(found)) is not None:
+        found = [_as_dict(c) for c in shard["codecs"]]
+    return found
 
 
 def frazil_codec(array: zarr.Array[Any]) -> dict[str, Any] | None:
@@ -173,18 +181,28 @@ def chunk_entries(array: zarr.Array[Any]) -> Iterator[ChunkEntry]:
                 parts = sync(_shard_parts(array, index, key, sizes[key]))
             except FormatError as error:
                 note = str(error)
-                yield ChunkEntry(index=index, key=key, nbytes=sizes[key], raw=0, sections=None, note=note)
+                yield ChunkEntry(
+                    index=index, key=key, start=0, nbytes=sizes[key], raw=0, sections=None, note=note
+                )
                 continue
         for inner, (start, size) in sorted(parts.items()):
             sections, note = sync(_sections(array, key, start, size))
             yield ChunkEntry(
                 index=inner,
                 key=key,
+                start=start,
                 nbytes=size,
                 raw=math.prod(array.chunks) * array.dtype.itemsize,
                 sections=sections,
                 note=note,
             )
+
+
+def read_chunk(array: zarr.Array[Any], entry: ChunkEntry) -> bytes:
+    """Bytes of one chunk, as the codec wrote them."""
+    from zarr.core.sync import sync
+
+    return bytes(sync(_read(array, entry.key, entry.start, entry.start + entry.nbytes)))
 
 
 def stored_bytes(array: zarr.Array[Any], region: tuple[tuple[int, int], ...]) -> int:

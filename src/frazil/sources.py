@@ -134,6 +134,17 @@ def destination(location: str | Path, *, overwrite: bool = False) -> Iterator[st
         _remove(partial)
 
 
+def consolidate(store: Any) -> None:
+    """Write all metadata in one document, which remote readers want; Zarr warns: not in the v3 spec."""
+    import warnings
+
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(store)
+
+
 def _replace(partial: Path, final: Path) -> None:
     """Put ``partial`` in the place of ``final``; the old store is deleted only when the new one stands."""
     old = final.with_name(final.name + ".replaced")

@@ -288,7 +288,7 @@ def run(
 
     from frazil.access import to_zarr
     from frazil.inventory import stored_bytes
-    from frazil.sources import INCOMPLETE
+    from frazil.sources import INCOMPLETE, consolidate
 
     template = _template(ds, jobs)
     template.attrs[INCOMPLETE] = True
@@ -316,7 +316,7 @@ def run(
             if progress is not None:
                 progress(Done(name=job.name, raw=raw, stored=stored_bytes(array, region)))
     del group.attrs[INCOMPLETE]
-    _consolidate(store)
+    consolidate(store)
 
 
 def _template(ds: xr.Dataset, jobs: list[Job]) -> xr.Dataset:
@@ -355,17 +355,6 @@ def _write(ds: xr.Dataset, store: Any, job: Job, region: Region) -> None:
     part = part.isel(slices).load()
     part[job.name].encoding = {}
     part.to_zarr(store, region=slices, mode="r+", consolidated=False)
-
-
-def _consolidate(store: Any) -> None:
-    """Write all metadata in one document, which remote readers want; Zarr warns: not in the v3 spec."""
-    import warnings
-
-    import zarr
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(store)
 
 
 def _whole(shape: tuple[int, ...]) -> Region:

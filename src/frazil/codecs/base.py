@@ -58,11 +58,14 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         return False
 
     @abstractmethod
-    def encode_planes(self, planes: npt.NDArray[Any], *, spent: int) -> Sections:
+    def encode_planes(
+        self, planes: npt.NDArray[Any], *, spent: int, valid: npt.NDArray[np.bool_] | None = None
+    ) -> Sections:
         """Encode finite ``planes`` of shape (n, y, x), native byte order.
 
         ``spent`` is what container and mask take already, in bytes, for codecs
-        that aim at a size.
+        that aim at a size. What is not ``valid``, of the planes' shape, was
+        filled in and may come back as anything.
         """
 
     @abstractmethod
@@ -91,9 +94,10 @@ class PlaneCodec(Codec):  # type: ignore[misc]
             return container.pack(spec, {})
         sentinels = [v for v in (self.missing, fill_value) if v is not None]
         planes, mask = masks.split(to_planes(chunk), sentinels)
-        sections: Sections = {MASK: mask + _check(mask)} if mask else {}
+        sections: Sections = {MASK: seal(mask)} if mask else {}
         spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + sum(map(len, sections.values()))
-        return container.pack(spec, sections | self.encode_planes(planes, spent=spent))
+        valid = masks.valid(mask, planes.shape, planes.dtype) if mask else None
+        return container.pack(spec, sections | self.encode_planes(planes, spent=spent, valid=valid))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decode one container, into ``out`` if it is given.
@@ -157,10 +161,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         rest = {tag: payload for tag, payload in sections.items() if tag != MASK and not tag.islower()}
         planes = self.decode_planes(rest, (n, y, x), native, level)
         if MASK in sections:
-            mask, check = sections[MASK][:-2], sections[MASK][-2:]
-            if _check(mask) != check:
-                raise ChecksumError(f"mask of {len(mask)} bytes is damaged, or only a part of it was read")
-            masks.join(planes, mask, (n, y, x), level)
+            masks.join(planes, unseal(sections[MASK]), (n, y, x), level)
         return from_planes(planes, cut, spec.dtype, fortran=spec.fortran)
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:  # noqa: ARG002 - for codecs that store resolutions in order
@@ -267,6 +268,19 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         from frazil.zarr3 import serializer
 
         return {"serializer": serializer(self), "compressors": None, "filters": None, **others}
+
+
+def seal(mask: bytes) -> bytes:
+    """Make section ``M`` of what `frazil.masks.split` returned: followed by a check of its own."""
+    return mask + _check(mask)
+
+
+def unseal(section: bytes) -> bytes:
+    """Invert `seal`; raise `ChecksumError` if the section was damaged or cut."""
+    mask, check = section[:-2], section[-2:]
+    if _check(mask) != check:
+        raise ChecksumError(f"mask of {len(mask)} bytes is damaged, or only a part of it was read")
+    return mask
 
 
 def _check(data: bytes) -> bytes:

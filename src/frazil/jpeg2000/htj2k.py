@@ -65,7 +65,11 @@ def decode(stream: bytes, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
     import imagecodecs
 
     try:
-        planes = np.asarray(imagecodecs.htj2k_decode(stream, planar=True if shape[0] > 1 else None))
+        # Resilient: a damaged block becomes zeros. Otherwise OpenJPH throws inside a function of imagecodecs
+        # that cannot pass it on, which prints to stderr and goes on with an array of zeros.
+        planes = np.asarray(
+            imagecodecs.htj2k_decode(stream, planar=True if shape[0] > 1 else None, resilient=True)
+        )
     except Exception as problem:
         raise FormatError(f"OpenJPH cannot decode this codestream: {problem}") from problem
     if planes.size != shape[0] * shape[1] * shape[2]:

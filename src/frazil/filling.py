@@ -71,7 +71,7 @@ def _set(plane: npt.NDArray[Any], bitmap: Bytes, value: float) -> None:
 
 def _close(plane: Any, bitmap: Bytes, lo: float, hi: float) -> None:
     levels = [(plane, bitmap)]
-    while levels[-1][1].any():
+    while levels[-1][1].any() and levels[-1][0].size > 1:  # a bitmap's padding may be set to the last
         values, gaps = levels[-1]
         y, x = values.shape
         coarse = np.zeros(((y + 1) // 2, (x + 1) // 2), plane.dtype)

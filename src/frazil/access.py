@@ -118,7 +118,14 @@ def to_zarr(
     prepared, encodings = dataset.copy(deep=False), dict(extra)
     for name, variable in prepared.variables.items():
         if name in codecs:
-            encodings[name] = _prepare(name, variable, codecs[name], zarr_format, chunks or {}, extra.get(name, {}))
+            encodings[name] = _prepare(
+                name,
+                variable,
+                codecs[name],
+                zarr_format=zarr_format,
+                chunks=chunks or {},
+                extra=extra.get(name, {}),
+            )
         else:
             drop = _STORAGE_KEYS if variable.chunks is None else (*_STORAGE_KEYS, "chunks")
             variable.encoding = {k: v for k, v in variable.encoding.items() if k not in drop}
@@ -181,7 +188,8 @@ def _choose(
     unknown = [str(name) for name in codec if name not in dataset.variables]
     if unknown:
         raise ConfigurationError(
-            f"no variable {', '.join(unknown)} in the dataset; it has {', '.join(map(str, dataset.data_vars))}"
+            f"no variable {', '.join(unknown)} in the dataset; "
+            f"it has {', '.join(map(str, dataset.data_vars))}"
         )
     return dict(codec)
 
@@ -197,12 +205,15 @@ def _refuse_contradictions(
         second = [key for key in (*_CODEC_KEYS, "scale_factor", "add_offset") if values.get(key) is not None]
         if name in codecs and second:
             raise ConfigurationError(
-                f"{name!r} has a codec= already, and encoding= gives it {', '.join(second)} as well; drop one of them"
+                f"{name!r} has a codec= already, and encoding= gives it {', '.join(second)} as well; "
+                "drop one of them"
             )
 
 
 def _warn_of_second_generation(dataset: xr.Dataset, codecs: Mapping[Hashable, PlaneCodec]) -> None:
-    twice = [str(name) for name, codec in codecs.items() if METHOD in dataset[name].attrs and not codec.lossless]
+    twice = [
+        str(name) for name, codec in codecs.items() if METHOD in dataset[name].attrs and not codec.lossless
+    ]
     if twice:
         warnings.warn(
             f"{', '.join(twice)} went through a lossy codec before, as the attribute {METHOD!r} says: "
@@ -216,11 +227,12 @@ def _prepare(
     name: Hashable,
     variable: xr.Variable,
     codec: PlaneCodec,
+    *,
     zarr_format: int,
     chunks: Mapping[Hashable, int],
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a variable's encoding, free of what contradicts the codec, and record the codec in its attributes."""
+    """Return a variable's encoding, without what contradicts the codec, and record the codec."""
     stored = {k: v for k, v in variable.encoding.items() if k in _CF_KEYS}
     packed = np.dtype(stored.get("dtype", variable.dtype)).kind != variable.dtype.kind
     if (packed or any(key in stored for key in _PACKING)) and not codec.lossless:
@@ -268,15 +280,21 @@ def _grid(variable: xr.Variable, chunks: Mapping[Hashable, int], stored: Any) ->
         return None
     bad = [f"{dim}={n!r}" for dim, n in chunks.items() if not isinstance(n, int) or n == 0 or n < -1]
     if bad:
-        raise ConfigurationError(f"chunk lengths are whole numbers, -1 for a whole axis; got {', '.join(bad)}")
+        raise ConfigurationError(
+            f"chunk lengths are whole numbers, -1 for a whole axis; got {', '.join(bad)}"
+        )
     if variable.chunks is not None:
         base = tuple(max(lengths, default=1) for lengths in variable.chunks)
-    elif isinstance(stored, tuple) and len(stored) == variable.ndim and all(isinstance(n, int) for n in stored):
+    elif (
+        isinstance(stored, tuple) and len(stored) == variable.ndim and all(isinstance(n, int) for n in stored)
+    ):
         base = stored
     else:
         base = default_chunks(variable.shape)
     asked = [chunks.get(dim, n) for dim, n in zip(variable.dims, base, strict=True)]
-    return tuple(max(size if n == -1 else min(n, size), 1) for n, size in zip(asked, variable.shape, strict=True))
+    return tuple(
+        max(size if n == -1 else min(n, size), 1) for n, size in zip(asked, variable.shape, strict=True)
+    )
 
 
 def _sentinel(encoding: Mapping[str, Any], attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
@@ -294,7 +312,7 @@ def _write(dataset: xr.Dataset, store: Any, **options: Any) -> Any:
 
     try:
         with warnings.catch_warnings():
-            # that v3 does not standardise them yet is not the user's choice: without them xarray warns at reading
+            # v3 does not standardise them yet, but without them xarray warns at every reading
             warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
             return dataset.to_zarr(store, **options)
     except FrazilError:
@@ -309,8 +327,8 @@ def _write(dataset: xr.Dataset, store: Any, **options: Any) -> Any:
         raise StoreError(f"cannot write to {store}: it was opened read-only") from error
 
 
-@xr.register_dataset_accessor("frazil")
-@xr.register_dataarray_accessor("frazil")
+@xr.register_dataset_accessor("frazil")  # type: ignore[no-untyped-call] # xarray's
+@xr.register_dataarray_accessor("frazil")  # type: ignore[no-untyped-call] # xarray's
 class FrazilAccessor:
     """``ds.frazil`` and ``da.frazil``."""
 

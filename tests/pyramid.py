@@ -27,7 +27,7 @@ class Pyramid(PlaneCodec):
     def lossless(self):
         return self.exact
 
-    def encode_planes(self, planes, *, spent):
+    def encode_planes(self, planes, *, spent, valid=None):
         grid = np.rint(planes / self.step).astype("<i4")
         # two of the three are padded, so that prefixes are worth reading
         return {TAGS[r]: zlib.compress(grid[:, :: 1 << r, :: 1 << r].tobytes(), 0) for r in (2, 1, 0)}

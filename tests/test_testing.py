@@ -37,7 +37,7 @@ class Deflate16(PlaneCodec):
     codec_id: ClassVar[str] = "frazil.test.deflate16"
     level: int = 6
 
-    def encode_planes(self, planes, *, spent):
+    def encode_planes(self, planes, *, spent, valid=None):
         low, high = float(planes.min()), float(planes.max())
         step = (high / 65535 - low / 65535) or 1.0
         levels = np.rint(planes.astype("f8") / step - low / step).astype("<u2")
@@ -125,7 +125,7 @@ class SaysItIsLossless(Deflate16):
 
 @dataclass(frozen=True, kw_only=True)
 class Dices(Deflate16):
-    def encode_planes(self, planes, *, spent):
+    def encode_planes(self, planes, *, spent, valid=None):
         noise = np.random.default_rng().bytes(4)
         return super().encode_planes(planes, spent=spent) | {"n": noise}
 

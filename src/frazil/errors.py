@@ -10,7 +10,8 @@
     ├── ConfigurationError      (also a ValueError)   these settings make no codec
     ├── UnsupportedArrayError   (also a TypeError)    this codec cannot hold this array
     ├── EngineError             (also a RuntimeError) a native library refused to do its part
-    │   └── MissingEngineError                            or cannot be found at all
+    │   ├── MissingEngineError      or cannot be found at all
+    │   └── NoRoomError             or gave up on noise that it would make larger
     └── StoreError              (also an OSError)     a store cannot be read or written as asked
 
     FrazilWarning               (a UserWarning)
@@ -52,6 +53,10 @@ class EngineError(FrazilError, RuntimeError):
 
 class MissingEngineError(EngineError):
     """A native library that this codec needs cannot be found."""
+
+
+class NoRoomError(EngineError):
+    """A native encoder's buffer is too small for data that it would not make smaller."""
 
 
 class StoreError(FrazilError, OSError):

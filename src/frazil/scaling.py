@@ -10,22 +10,27 @@ standard
 exact
     Integers less their minimum, or the bits of floats in numerical order less
     their minimum: an integer mapping that loses nothing.
+lattice
+    Floats that were integers before they were unpacked: those integers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from frazil import lattice
 from frazil.container import read_varint, write_varint
 from frazil.errors import FormatError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-MINMAX, STANDARD, EXACT = 0, 1, 2
+    from frazil.lattice import Lattice
+
+MINMAX, STANDARD, EXACT, LATTICE = 0, 1, 2, 3
 PER_PLANE = 0x10
 LIMB_BITS = 16
 MAX_LEVELS = 1 << 25
@@ -75,6 +80,18 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class OnLattice:
+    """Levels of a lattice that stand for the values one to one."""
+
+    lattice: Lattice
+    limbs: ClassVar[int] = 1
+
+    def pack(self, dtype: np.dtype[Any]) -> bytes:  # noqa: ARG002 - the same call for every kind
+        """Write the record."""
+        return bytes([LATTICE]) + self.lattice.pack()
+
+
+@dataclass(frozen=True)
 class Exact:
     """Integers that stand for the values one to one.
 
@@ -86,18 +103,25 @@ class Exact:
         How many 16-bit planes one plane became, 1 when it was not split.
     origin : int
         The smallest key, as an unsigned integer of the array's item size.
+    top : int
+        The largest integer that is coded: the largest key less the smallest, shifted.
     """
 
     shift: int
     limbs: int
     origin: int
+    top: int
 
     def pack(self, dtype: np.dtype[Any]) -> bytes:
         """Write the record."""
-        return bytes([EXACT, self.shift, self.limbs]) + self.origin.to_bytes(dtype.itemsize, "little")
+        ends = (number.to_bytes(dtype.itemsize, "little") for number in (self.origin, self.top))
+        return bytes([EXACT, self.shift, self.limbs]) + b"".join(ends)
 
 
-def unpack(record: bytes, planes: int, dtype: np.dtype[Any]) -> Linear | Exact:
+Scale = Linear | Exact | OnLattice
+
+
+def unpack(record: bytes, planes: int, dtype: np.dtype[Any]) -> Scale:
     """Read section ``S``.
 
     Raises
@@ -109,10 +133,13 @@ def unpack(record: bytes, planes: int, dtype: np.dtype[Any]) -> Linear | Exact:
         raise FormatError("the scaling record is empty")
     kind, many = record[0] & 0x0F, record[0] & PER_PLANE
     if kind == EXACT:
-        size = 3 + dtype.itemsize
+        middle, size = 3 + dtype.itemsize, 3 + 2 * dtype.itemsize
         if len(record) != size or not 1 <= record[2] <= 4 or record[1] >= 8 * dtype.itemsize:
             raise FormatError(f"exact scaling record {record.hex()} is not one for {dtype}")
-        return Exact(record[1], record[2], int.from_bytes(record[3:], "little"))
+        ends = (int.from_bytes(part, "little") for part in (record[3:middle], record[middle:]))
+        return Exact(record[1], record[2], *ends)
+    if kind == LATTICE and dtype.kind == "f":
+        return OnLattice(lattice.unpack(record[1:]))
     if kind not in (MINMAX, STANDARD):
         raise FormatError(f"scaling kind {kind} is unknown; upgrade frazil to read this array")
     levels, at = read_varint(record, 1, "number of levels")
@@ -146,32 +173,3 @@ def fit(planes: npt.NDArray[Any], *, kind: str, per: str, clip: float | None) ->
     bottom = np.nextafter(bottom.astype("f4"), -np.inf, dtype="f4").astype("f8")
     top = np.nextafter(top.astype("f4"), np.inf, dtype="f4").astype("f8")
     return Linear(STANDARD, 1, np.stack([mean, sd, bottom, top], axis=-1))
-
-
-def keys(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Unsigned integers in the numerical order of ``planes``, one to one.
-
-    Examples
-    --------
-    >>> keys(np.array([-1.0, -0.0, 0.0, 1.0], "f4"))
-    array([1082130431, 2147483647, 2147483648, 3212836864], dtype=uint32)
-    """
-    unsigned = np.dtype(f"u{planes.dtype.itemsize}")
-    bits = planes.view(unsigned)
-    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
-    if planes.dtype.kind == "u":
-        return bits.copy()
-    if planes.dtype.kind == "i":
-        return np.asarray(bits ^ sign)
-    return np.where(bits & sign, ~bits, bits | sign)
-
-
-def unkeys(numbers: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Invert `keys`."""
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
-    if dtype.kind == "u":
-        return numbers.view(dtype)
-    if dtype.kind == "i":
-        return np.asarray(numbers ^ sign).view(dtype)
-    return np.where(numbers & sign, numbers ^ sign, ~numbers).view(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import google_crc32c
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
+
+    from frazil.masks import Valid
 
 MASK = "M"
 
@@ -58,14 +61,12 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         return False
 
     @abstractmethod
-    def encode_planes(
-        self, planes: npt.NDArray[Any], *, spent: int, valid: npt.NDArray[np.bool_] | None = None
-    ) -> Sections:
+    def encode_planes(self, planes: npt.NDArray[Any], *, spent: int, valid: Valid | None = None) -> Sections:
         """Encode finite ``planes`` of shape (n, y, x), native byte order.
 
         ``spent`` is what container and mask take already, in bytes, for codecs
-        that aim at a size. What is not ``valid``, of the planes' shape, was
-        filled in and may come back as anything.
+        that aim at a size. ``valid()`` gives a bool array of the planes' shape:
+        where it is false, the point was filled in and may come back as anything.
         """
 
     @abstractmethod
@@ -96,7 +97,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         planes, mask = masks.split(to_planes(chunk), sentinels)
         sections: Sections = {MASK: seal(mask)} if mask else {}
         spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + sum(map(len, sections.values()))
-        valid = masks.valid(mask, planes.shape, planes.dtype) if mask else None
+        valid = partial(masks.valid, mask, planes.shape, planes.dtype) if mask else None
         return container.pack(spec, sections | self.encode_planes(planes, spent=spent, valid=valid))
 
     def decode(self, buf: Any, out: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,15 +11,16 @@ import numpy as np
 
 from frazil import container
 from frazil.codecs.base import MASK, PlaneCodec, take
-from frazil.errors import ConfigurationError, FormatError
+from frazil.errors import ConfigurationError, FormatError, NoRoomError
 from frazil.jpeg2000 import coding
 from frazil.planes import stack_shape
-from frazil.scaling import Exact, Linear, fit, unpack
+from frazil.scaling import Scale, fit, unpack
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from frazil.container import Sections
+    from frazil.masks import Valid
 
 SCALE, STREAM, CONSTANT, RAW = "S", "J", "K", "R"
 
@@ -120,22 +122,18 @@ class JP2K(PlaneCodec):
         """Whether every chunk comes back bit for bit."""
         return self.reversible
 
-    def encode_planes(self, planes: npt.NDArray[Any], *, spent: int) -> Sections:
+    def encode_planes(self, planes: npt.NDArray[Any], *, spent: int, valid: Valid | None = None) -> Sections:
         """Write the scale (S) and the packets (J); or the one value (K); or the values (R)."""
         bits = planes.view(f"u{planes.dtype.itemsize}")
-        if (bits == bits[0, 0, 0]).all():
+        if (bits[:, 0] == bits[0, 0, 0]).all() and (bits == bits[0, 0, 0]).all():
             return {CONSTANT: bits[:1, :1, :1].astype(bits.dtype.newbyteorder("<")).tobytes()}
-        if self.reversible:
-            sections = self._sections(coding.encode_exact(planes, ht=self.coder == "ht"), planes)
-        elif self.psnr is None and self.ratio is None:
-            raise ConfigurationError("JP2K needs a rate to encode: give ratio=, psnr= or reversible=True")
-        else:
-            wide = planes.astype("f4") if planes.dtype == "f2" else planes
-            scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip)
-            budget = None if self.ratio is None else int(planes.nbytes / self.ratio) - spent
-            coded = coding.encode(wide, scale, ht=self.coder == "ht", budget=budget, psnr=self.psnr)
-            sections = {} if coded is None else self._sections(coded, planes)
-        if not sections or sum(map(len, sections.values())) + 3 > planes.nbytes:
+        coded = None
+        with suppress(NoRoomError):
+            coded = self._code(planes, spent, valid)
+        if coded is not None:
+            record = coded.scale.pack(planes.dtype)
+            sections = {SCALE: record, STREAM: coded.pack(record)}
+        if coded is None or sum(map(len, sections.values())) + 3 > planes.nbytes:
             raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
             return {RAW: min(b"\0" + raw, b"\1" + zlib.compress(raw), key=len)}
         return sections
@@ -156,7 +154,9 @@ class JP2K(PlaneCodec):
         shape = stack_shape(head.spec.shape)
         (first, last), (start, _) = head.spans[SCALE], head.spans[STREAM]
         scale = unpack(bytes(prefix[first:last]), shape[0], head.spec.dtype)
-        return start + coding.read_head(prefix[start:], coding.stacked(shape, scale)).stop(level)
+        stream = coding.read_head(prefix[start:], coding.stacked(shape, scale))
+        direct = coding.direct_level(stream.layout, scale, head.spec.dtype, level)
+        return start + stream.stop(direct) if direct else head.total
 
     @classmethod
     def codestream(cls, buf: Any) -> bytes:
@@ -179,7 +179,7 @@ class JP2K(PlaneCodec):
 
     @staticmethod
     def from_codestream(
-        stream: bytes, *, spec: container.ChunkSpec, scale: Linear | Exact, mask: bytes = b""
+        stream: bytes, *, spec: container.ChunkSpec, scale: Scale, mask: bytes = b""
     ) -> bytes:
         """Make a chunk of a codestream that `codestream` returned; the inverse of it, bit for bit.
 
@@ -205,10 +205,16 @@ class JP2K(PlaneCodec):
         sections = {MASK: mask} if mask else {}
         return container.pack(spec, sections | {SCALE: record, STREAM: coded.pack(record)})
 
-    @staticmethod
-    def _sections(coded: coding.Coded, planes: npt.NDArray[Any]) -> Sections:
-        record = coded.scale.pack(planes.dtype)
-        return {SCALE: record, STREAM: coded.pack(record)}
+    def _code(self, planes: npt.NDArray[Any], spent: int, valid: Valid | None) -> coding.Coded | None:
+        ht = self.coder == "ht"
+        if self.reversible:
+            return coding.encode_exact(planes, ht=ht, valid=valid)
+        if self.psnr is None and self.ratio is None:
+            raise ConfigurationError("JP2K needs a rate to encode: give ratio=, psnr= or reversible=True")
+        wide = planes.astype("f4") if planes.dtype == "f2" else planes
+        scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip)
+        budget = None if self.ratio is None else int(planes.nbytes / self.ratio) - spent
+        return coding.encode(wide, scale, ht=ht, budget=budget, psnr=self.psnr, valid=valid)
 
     def decode_planes(
         self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0

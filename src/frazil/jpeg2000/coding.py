@@ -24,13 +24,16 @@ import numpy as np
 from frazil.container import read_varint, write_varint
 from frazil.errors import ChecksumError, EngineError, FormatError, TruncatedError
 from frazil.jpeg2000.codestream import Layout, assemble, decompositions, dissect, indexed, read_layout
+from frazil.keys import unkeys
 from frazil.planes import reduced
-from frazil.scaling import LIMB_BITS, Exact, Linear, unkeys
+from frazil.scaling import LIMB_BITS, Exact, Linear, OnLattice, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
+
+    from frazil.masks import Valid
 
 HT, REVERSIBLE = 1, 2
 
@@ -39,7 +42,7 @@ HT, REVERSIBLE = 1, 2
 class Coded:
     """A codestream without its headers, and the scale of its samples."""
 
-    scale: Linear | Exact
+    scale: Scale
     layout: Layout
     body: bytes
     lengths: tuple[int, ...]
@@ -109,17 +112,25 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
     return StreamHead(layout, tuple(lengths), checks, at, start)
 
 
-def encode_exact(planes: npt.NDArray[Any], *, ht: bool) -> Coded:
-    """Encode planes (n, y, x) of any dtype without loss."""
+def encode_exact(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) -> Coded:
+    """Encode planes (n, y, x) of any dtype without loss where ``valid``, of the same shape."""
     from frazil.jpeg2000 import exact
 
-    return exact.encode(planes, ht=ht)
+    return exact.encode(planes, ht=ht, valid=valid)
 
 
 def encode(
-    planes: npt.NDArray[Any], scale: Linear, *, ht: bool, budget: int | None = None, psnr: float | None = None
+    planes: npt.NDArray[Any],
+    scale: Linear,
+    *,
+    ht: bool,
+    budget: int | None = None,
+    psnr: float | None = None,
+    valid: Valid | None = None,
 ) -> Coded | None:
     """Encode planes (n, y, x) with loss, for ``budget`` bytes or for ``psnr`` dB.
+
+    Points that are not ``valid`` may come back as anything.
 
     Returns
     -------
@@ -128,11 +139,11 @@ def encode(
     """
     from frazil.jpeg2000 import rate
 
-    return rate.encode(planes, scale, ht=ht, budget=budget, psnr=psnr)
+    return rate.encode(planes, scale, ht=ht, budget=budget, psnr=psnr, valid=valid)
 
 
 def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of the chunk
-    scale: Linear | Exact,
+    scale: Scale,
     record: bytes,
     payload: bytes,
     shape: tuple[int, int, int],
@@ -152,7 +163,7 @@ def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of t
     """
     stack = stacked(shape, scale)
     head = read_head(payload, stack)
-    direct = min(level, head.layout.decompositions)
+    direct = direct_level(head.layout, scale, dtype, level)
     body = memoryview(payload)[head.start :]
     if direct:
         body = body[: head.stop(direct) - head.start]
@@ -163,6 +174,12 @@ def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of t
     stream = assemble(head.layout, body, direct)
     if isinstance(scale, Exact):
         planes = _decode_exact(stream, head.layout, scale, small, dtype)
+    elif isinstance(scale, OnLattice):
+        planes = np.empty(small, dtype)
+        values = scale.lattice.values(dtype)
+        for k, integers in samples(stream, head.layout, small):
+            # Reduced resolutions can overshoot the highest level.
+            planes[k] = values[np.clip(integers, 0, scale.lattice.top)]
     else:
         planes = _decode_linear(stream, head.layout, scale, small, dtype)
     rest = 1 << (level - direct)
@@ -174,25 +191,42 @@ def reduced_shape(shape: tuple[int, int, int], level: int) -> tuple[int, int, in
     return shape[0], reduced(shape[1], level), reduced(shape[2], level)
 
 
-def stacked(shape: tuple[int, int, int], scale: Linear | Exact) -> tuple[int, int, int]:
+def stacked(shape: tuple[int, int, int], scale: Scale) -> tuple[int, int, int]:
     """Shape of the stack that was coded: each plane counts once for each of its limbs."""
-    return (shape[0] * scale.limbs, *shape[1:]) if isinstance(scale, Exact) else shape
+    return shape if isinstance(scale, Linear) else (shape[0] * scale.limbs, *shape[1:])
+
+
+def direct_level(layout: Layout, scale: Scale, dtype: np.dtype[Any], level: int) -> int:
+    """How much of ``level`` the wavelet gives; the rest is subsampled.
+
+    Nothing where integers do not average as the values do: the bits of floats,
+    and numbers that were split into limbs.
+    """
+    whole = isinstance(scale, Exact) and (scale.limbs > 1 or dtype.kind == "f")
+    return 0 if whole else min(level, layout.decompositions)
 
 
 def samples(
     stream: bytes, layout: Layout, shape: tuple[int, int, int]
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Decode to (index, plane of integers) pairs; a plane is valid until the next."""
-    if layout.ht:
+    """Decode to (index, plane of integers) pairs.
+
+    At a reduced resolution reversible coding can overshoot the range, where
+    OpenJPH wraps around: 32-bit samples, of which 25 are used, are then
+    negative numbers; others go through OpenJPEG, which clips.
+    """
+    reduced_exact = layout.reversible and shape != layout.shape
+    if layout.ht and not (reduced_exact and layout.bits <= 16):
         from frazil.jpeg2000 import htj2k
 
-        yield from enumerate(htj2k.decode(stream, shape))
+        planes = htj2k.decode(stream, shape)
+        yield from enumerate(planes.view("i4") if reduced_exact else planes)
         return
     from frazil.jpeg2000 import openjpeg
 
-    planes: list[npt.NDArray[Any]] = []
-    openjpeg.decode(stream, lambda _, plane: planes.append(plane.copy()), shape)
-    yield from enumerate(planes)
+    kept: list[npt.NDArray[Any]] = []
+    openjpeg.decode(stream, lambda _, plane: kept.append(plane.copy()), shape)
+    yield from enumerate(kept)
 
 
 def _check_prefix(head: StreamHead, record: bytes, payload: bytes, resolution: int) -> None:
@@ -231,7 +265,7 @@ def _decode_linear(
     if layout.ht:
         for k, integers in samples(stream, layout, shape):
             put(k, integers)
-    else:
+    else:  # straight from the library's memory
         from frazil.jpeg2000 import openjpeg
 
         openjpeg.decode(stream, put, shape)
@@ -244,6 +278,8 @@ def _decode_exact(
     unsigned = np.dtype(f"u{dtype.itemsize}")
     planes = np.zeros((shape[0] // scale.limbs, *shape[1:]), unsigned)
     for k, integers in samples(stream, layout, shape):
+        if scale.limbs == 1:
+            integers = np.clip(integers.astype("i8"), 0, min(scale.top, 1 << 62))  # noqa: PLW2901 - the same plane
         limb = integers.astype(unsigned) << unsigned.type(LIMB_BITS * (k % scale.limbs))
         planes[k // scale.limbs] |= limb
     planes <<= unsigned.type(scale.shift)
@@ -251,7 +287,7 @@ def _decode_exact(
     return unkeys(planes, dtype)
 
 
-def finish(stream: bytes, layout: Layout, scale: Linear | Exact) -> Coded:
+def finish(stream: bytes, layout: Layout, scale: Scale) -> Coded:
     """Take the engine's headers off."""
     body, lengths = dissect(stream, layout)
     return Coded(scale, layout, body, lengths)
@@ -267,7 +303,7 @@ def whole_stream(payload: bytes, shape: tuple[int, int, int]) -> bytes:
     return indexed(head.layout, body, (*head.lengths, last))
 
 
-def adopt(stream: bytes, shape: tuple[int, int, int], scale: Linear | Exact) -> Coded:
+def adopt(stream: bytes, shape: tuple[int, int, int], scale: Scale) -> Coded:
     """Take in a codestream for ``shape`` (n, y, x), limbs counted in n, that `whole_stream` made."""
     try:
         layout = read_layout(stream, shape)

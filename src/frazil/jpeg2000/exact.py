@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frazil import lattice
+from frazil.errors import NoRoomError
 from frazil.jpeg2000 import htj2k, openjpeg
 from frazil.jpeg2000.codestream import Layout, assemble, decompositions
 from frazil.jpeg2000.coding import Coded, finish, samples
-from frazil.scaling import LIMB_BITS, Exact, keys
+from frazil.keys import keys
+from frazil.scaling import LIMB_BITS, Exact, OnLattice, Scale
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Measured: OpenJPEG's 5/3 transform overflows beyond 25 bits, OpenJPH's beyond 31.
-WIDEST_EBCOT, WIDEST_HT = 25, 31
+    from frazil.masks import Valid
+
+# OpenJPEG's 5/3 transform overflows beyond 25 bits; it also reads the reduced resolutions of HT.
+WIDEST = 25
 
 
-def encode(planes: npt.NDArray[Any], *, ht: bool) -> Coded:
-    """Encode planes (n, y, x) of any dtype without loss.
+def encode(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) -> Coded:
+    """Encode planes (n, y, x) of any dtype without loss, where ``valid`` says that it matters.
+
+    Floats on a lattice are coded by their levels, others by their bits.
 
     Numbers that are too wide for the transform are split into planes of 16
     bits; those between 17 bits and the limit are decoded once more and compared.
     """
     ht = ht and htj2k.takes(planes.shape)
+    on = _on_lattice(planes, valid)
+    if on is not None:
+        return _encode(on[1], on[0].lattice.top.bit_length() or 1, on[0], ht=ht)
     numbers = keys(planes)
     unsigned = numbers.dtype
     origin = int(numbers.min())
@@ -32,16 +43,18 @@ def encode(planes: npt.NDArray[Any], *, ht: bool) -> Coded:
     union = int(np.bitwise_or.reduce(numbers, axis=None))
     shift = (union & -union).bit_length() - 1
     numbers >>= unsigned.type(shift)
+    top = int(numbers.max())
     width = union.bit_length() - shift
-    if width <= (WIDEST_HT if ht else WIDEST_EBCOT):
-        coded = _encode(numbers, max(width, 1), Exact(shift, 1, origin), ht=ht)
-        if width <= LIMB_BITS or _same(coded, numbers):
-            return coded
+    if width <= WIDEST:
+        with suppress(NoRoomError):
+            coded = _encode(numbers, max(width, 1), Exact(shift, 1, origin, top), ht=ht)
+            if width <= LIMB_BITS or _same(coded, numbers):
+                return coded
     limbs = -(-width // LIMB_BITS)
     split = np.empty((len(numbers), limbs, *numbers.shape[1:]), "u2")
     for i in range(limbs):
         split[:, i] = (numbers >> unsigned.type(LIMB_BITS * i)).astype("u2")
-    return _encode(split.reshape(-1, *numbers.shape[1:]), LIMB_BITS, Exact(shift, limbs, origin), ht=ht)
+    return _encode(split.reshape(-1, *numbers.shape[1:]), LIMB_BITS, Exact(shift, limbs, origin, top), ht=ht)
 
 
 def encode_integers(integers: npt.NDArray[Any], bits: int, *, ht: bool) -> bytes:
@@ -63,9 +76,27 @@ def integers_layout(shape: tuple[int, ...], bits: int, *, ht: bool) -> Layout:
     return Layout((n, y, x), stored, decompositions(y, x, ht=ht), reversible=True, ht=ht)
 
 
-def _encode(numbers: npt.NDArray[Any], bits: int, scale: Exact, *, ht: bool) -> Coded:
+def _encode(numbers: npt.NDArray[Any], bits: int, scale: Scale, *, ht: bool) -> Coded:
     layout = integers_layout(numbers.shape, bits, ht=ht)
     return finish(encode_integers(numbers, bits, ht=ht), layout, scale)
+
+
+def _on_lattice(
+    planes: npt.NDArray[Any], valid: Valid | None
+) -> tuple[OnLattice, npt.NDArray[np.uint32]] | None:
+    if planes.dtype not in (np.dtype("f4"), np.dtype("f8")):
+        return None
+    where = None if valid is None else valid()
+    found = lattice.find(planes.reshape(-1) if where is None else planes[where])
+    if found is None:
+        return None
+    scale, levels = found
+    if where is None:
+        return OnLattice(scale), levels.reshape(planes.shape)
+    filled = np.rint((planes.astype("f8") - scale.origin) / scale.step)
+    whole = np.clip(filled, 0, scale.top).astype("u4")
+    whole[where] = levels
+    return OnLattice(scale), whole
 
 
 def _same(coded: Coded, numbers: npt.NDArray[Any]) -> bool:

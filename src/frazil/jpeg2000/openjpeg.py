@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.errors import EngineError, FormatError
+from frazil.errors import EngineError, FormatError, NoRoomError
 from frazil.jpeg2000.codestream import Layout, main_header
 from frazil.jpeg2000.library import structures
 
@@ -111,7 +111,8 @@ def encode(
         lib.opj_stream_destroy(stream)
         lib.opj_image_destroy(image)
     if not done:
-        raise EngineError(f"OpenJPEG could not encode {n} planes of {y} x {x} points: {_said(messages)}")
+        kind = NoRoomError if "output buffer" in _said(messages) else EngineError
+        raise kind(f"OpenJPEG could not encode {n} planes of {y} x {x} points: {_said(messages)}")
     del keep, callbacks
     return bytes(written)
 

@@ -35,6 +35,8 @@ from frazil.scaling import MAX_LEVELS, MINMAX, Linear
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from frazil.masks import Valid
+
 WINDOW = 128
 SAMPLED, SAMPLE_MIN = 8, 1 << 17  # an eighth of the points, at least 131072 of them
 LEVEL_PER_RMSE = 0.6
@@ -46,7 +48,13 @@ SQRT12 = math.sqrt(12)
 
 
 def encode(
-    planes: npt.NDArray[Any], scale: Linear, *, ht: bool, budget: int | None, psnr: float | None
+    planes: npt.NDArray[Any],
+    scale: Linear,
+    *,
+    ht: bool,
+    budget: int | None,
+    psnr: float | None,
+    valid: Valid | None,
 ) -> Coded | None:
     """See `frazil.jpeg2000.coding.encode`."""
     if not _divisible(scale, len(planes)):
@@ -58,7 +66,7 @@ def encode(
     d = decompositions(shape[1], shape[2], ht=ht)
     size = max((budget or 0) - len(scale.pack(planes.dtype)) - 3 - 2 * d, 1)
     size -= 2 + sum(len(str(size >> 2 * (d - i))) // 3 + 1 for i in range(d))
-    return _by_size(planes, scale, max(size, 1), ht=ht)
+    return _by_size(planes, scale, max(size, 1), ht=ht, valid=valid)
 
 
 def _by_quality(planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: bool) -> Coded:
@@ -73,14 +81,14 @@ def _by_quality(planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: boo
     return _ebcot(planes, scale, psnr=asked + Sample.of(planes, scale).shortfall(asked))
 
 
-def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool) -> Coded:
+def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     small = planes.size < SMALL or min(planes.shape[1:]) < NARROW
     if small and not ht and size * 8 < ROOMY * planes.size:
         return _ebcot(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size=size)
     sample = Sample.of(planes, scale)
     step = sample.step_for_size(size)
     if step < FINE:
-        return _fine(planes, scale, size, ht=ht)
+        return _fine(planes, scale, size, ht=ht, valid=valid)
     if not ht:
         levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step))
         return _ebcot(planes, replace(scale, levels=levels), size=size)
@@ -99,11 +107,11 @@ def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool) ->
     return best if best is not None else coded
 
 
-def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool) -> Coded:
+def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     """More bytes than 16-bit levels can use: exact if that fits, else as many levels as do."""
-    whole = exact.encode(planes, ht=htj2k.takes(planes.shape))
+    whole = exact.encode(planes, ht=htj2k.takes(planes.shape), valid=valid)
     if len(whole.body) <= size:
-        return whole if ht else exact.encode(planes, ht=False)
+        return whole if ht else exact.encode(planes, ht=False, valid=valid)
     levels, best = 1 << 17, None
     for _ in range(5):
         coded = _reversible(planes, scale, levels, ht=ht)

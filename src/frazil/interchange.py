@@ -11,6 +11,10 @@ exact
     ``key = origin + (sample << shift)``, the samples of ``limbs`` components
     joined 16 bits each; the keys of floats are their bits in numerical order.
 
+lattice
+    The values are whole multiples of a step, stored as such multiples.
+
+Besides the words, ``record`` holds section ``S`` of the chunk, in base64.
 A chunk of one value, or one stored as it is, has no codestream: its record
 holds the bytes themselves, and there is no JP2 file.
 """
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +34,7 @@ from frazil.codecs.jp2k import JP2K, SCALE, STREAM
 from frazil.errors import FormatError
 from frazil.jpeg2000 import boxes, coding
 from frazil.planes import stack_shape
-from frazil.scaling import MINMAX, STANDARD, Exact, Linear
+from frazil.scaling import MINMAX, STANDARD, Exact, Linear, Scale
 from frazil.scaling import unpack as read_scale
 
 if TYPE_CHECKING:
@@ -87,7 +91,7 @@ def unpack(chunk: bytes) -> Triple:
     stack = coding.stacked((n, y, x), scale)
     layout = coding.read_head(sections[STREAM], stack).layout
     record["samples"] = {"components": stack[0], "bits": layout.bits, "coder": "ht" if layout.ht else "ebcot"}
-    record["scaling"] = _describe_scale(scale, ht=layout.ht and not layout.reversible)
+    record["scaling"] = _describe_scale(scale, sections[SCALE], ht=layout.ht and not layout.reversible)
     jp2 = boxes.wrap(JP2K.codestream(chunk), stack, layout.bits, ht=layout.ht)
     return Triple(jp2=jp2, record=record, missing=missing)
 
@@ -111,7 +115,7 @@ def pack(triple: Triple) -> bytes:
         if "sections" in record:
             rest = {tag: _bytes(text) for tag, text in record["sections"].items()}
             return container.pack(spec, ({MASK: mask} if mask else {}) | rest)
-        scale = _read_scale(record["scaling"])
+        scale = read_scale(_bytes(record["scaling"]["record"]), stack_shape(spec.shape)[0], spec.dtype)
     except FormatError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -123,26 +127,23 @@ def pack(triple: Triple) -> bytes:
     return JP2K.from_codestream(boxes.unwrap(triple.jp2), spec=spec, scale=scale, mask=mask)
 
 
-def _describe_scale(scale: Linear | Exact, *, ht: bool) -> dict[str, Any]:
+def _describe_scale(scale: Scale, payload: bytes, *, ht: bool) -> dict[str, Any]:
+    """Say in words what the samples mean; the record itself goes with it, so that all of it comes back."""
     from frazil.jpeg2000.htj2k import HEADROOM
 
+    packed = {"record": _text(payload)}
     if isinstance(scale, Exact):
-        return {"kind": "exact", "shift": scale.shift, "limbs": scale.limbs, "origin": scale.origin}
+        return {"kind": "exact", "shift": scale.shift, "limbs": scale.limbs, "origin": scale.origin, **packed}
+    if not isinstance(scale, Linear):
+        return {"kind": "lattice", **asdict(scale)["lattice"], **packed}
     names = FIELDS[scale.kind]
     return {
         "kind": KINDS[scale.kind],
         "levels": scale.levels,
         "offset": HEADROOM if ht else 0,
         "planes": [dict(zip(names, map(float, row), strict=True)) for row in scale.values],
+        **packed,
     }
-
-
-def _read_scale(found: dict[str, Any]) -> Linear | Exact:
-    if found["kind"] == "exact":
-        return Exact(int(found["shift"]), int(found["limbs"]), int(found["origin"]))
-    kind = {name: kind for kind, name in KINDS.items()}[found["kind"]]
-    rows = [[float(row[name]) for name in FIELDS[kind]] for row in found["planes"]]
-    return Linear(kind, int(found["levels"]), np.array(rows, "f8"))
 
 
 def _describe_mask(

@@ -37,7 +37,9 @@ def from_levels(  # noqa: PLR0917 - numba passes positions
     A float64 multiplication and an addition, rounded once to ``out``'s dtype:
     the same bits on every machine.
     """
+    first, last = np.float64(offset), np.float64(offset + top)
     for j in range(levels.shape[0]):
         for i in range(levels.shape[1]):
-            q = min(max(int(levels[j, i]) - offset, 0), top)
-            out[j, i] = out.dtype.type(low + np.float64(q) * step)
+            # Whole numbers below 2**53, so floats clip them exactly, and faster than 64-bit integers.
+            q = min(max(np.float64(levels[j, i]), first), last) - first
+            out[j, i] = out.dtype.type(low + q * step)

@@ -32,7 +32,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], title: s
     >>> [c.justify for c in table(["name", ">ratio"], [["t2m", "32.0"]]).columns]
     ['left', 'right']
     """
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="bold",
+    )
     for name in columns:
         made.add_column(
             name.removeprefix(">"),

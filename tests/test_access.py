@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from pyramid import Pyramid, register
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, ZipStore
 
 import frazil
 from frazil.access import default_chunks, settings, to_zarr
 from frazil.errors import ConfigurationError, LossyRewriteWarning, StoreError, UnsupportedArrayError
 from frazil.prefix import find_layout
-from pyramid import Pyramid, register
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part"),

@@ -10,6 +10,7 @@ import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from pyramid import Pyramid, register
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, ZipStore
 
 import frazil
@@ -17,11 +18,12 @@ from frazil.access import bytes_read
 from frazil.errors import ChecksumError, ConfigurationError, FormatError, StoreError
 from frazil.prefix import find_layout
 from frazil.resolution import ATTRIBUTE, ReducedArray, positions
-from pyramid import Pyramid, register
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part"),
-    pytest.mark.filterwarnings("ignore:Duplicate name"),  # zip files, by xarray's way of writing metadata twice
+    pytest.mark.filterwarnings(
+        "ignore:Duplicate name"
+    ),  # zip files, by xarray's way of writing metadata twice
 ]
 register()
 CODEC = Pyramid()
@@ -148,7 +150,10 @@ def test_slices_of_the_dataset_read_only_their_chunks():
     store = write("v3")
     ds = frazil.open_zarr(store, level=1)
     with bytes_read() as count:
-        same(ds["t"].isel(time=2, lat=slice(0, 3), lon=1).values, at(xr.open_zarr(store), 1)["t"].values[2, :3, 1])
+        same(
+            ds["t"].isel(time=2, lat=slice(0, 3), lon=1).values,
+            at(xr.open_zarr(store), 1)["t"].values[2, :3, 1],
+        )
     assert count.requests == 1
 
 
@@ -221,7 +226,9 @@ def test_cf_decoding_is_that_of_xarray():
             zarr_format, chunks=(2, 8, 12), dtype="i2", scale_factor=0.01, add_offset=280.0, _FillValue=-32768
         )
         ds.to_zarr(store, zarr_format=zarr_format, consolidated=True, encoding={"t": how})
-        small, full = (f(store, consolidated=True) for f in (lambda s, **k: frazil.open_zarr(s, 1, **k), xr.open_zarr))
+        small, full = (
+            f(store, consolidated=True) for f in (lambda s, **k: frazil.open_zarr(s, 1, **k), xr.open_zarr)
+        )
         same(small["t"].values, at(full, 1)["t"].values, 0)
         xr.testing.assert_identical(small["time"], full["time"])
         assert small["t"].dtype == full["t"].dtype
@@ -230,7 +237,9 @@ def test_cf_decoding_is_that_of_xarray():
         raw = frazil.open_zarr(store, 1, consolidated=True, mask_and_scale=False, decode_times=False)
         assert raw["t"].dtype == "i2"
         assert raw["time"].dtype.kind == "i"
-        assert frazil.open_zarr(store, 1, consolidated=True, decode_cf=False)["t"].attrs["scale_factor"] == 0.01
+        assert (
+            frazil.open_zarr(store, 1, consolidated=True, decode_cf=False)["t"].attrs["scale_factor"] == 0.01
+        )
 
 
 @pytest.mark.parametrize("fill", [-9999.0, 9.97e36])
@@ -257,7 +266,8 @@ def test_other_codecs_in_the_chain_mean_subsampling():
     small = frazil.open_zarr(store, level=1)
     same(small["t"].values, at(ds, 1)["t"].values)
     assert small["t"].attrs[ATTRIBUTE] == (
-        "subsampled: its codecs are frazil.test_pyramid, crc32c; only frazil.test_pyramid alone can be read in part"
+        "subsampled: its codecs are frazil.test_pyramid, crc32c; "
+        "only frazil.test_pyramid alone can be read in part"
     )
 
 
@@ -265,7 +275,11 @@ def test_filters_before_ours_mean_subsampling():
     import numcodecs
 
     ds, store = dataset(), MemoryStore()
-    how = {"filters": [numcodecs.Delta(dtype="f4")], "compressors": [Pyramid(step=1e-3)], "chunks": (2, 20, 26)}
+    how = {
+        "filters": [numcodecs.Delta(dtype="f4")],
+        "compressors": [Pyramid(step=1e-3)],
+        "chunks": (2, 20, 26),
+    }
     ds.fillna(0).to_zarr(store, zarr_format=2, consolidated=True, encoding={"t": how})
     small = frazil.open_zarr(store, level=1)
     assert small["t"].attrs[ATTRIBUTE].startswith("subsampled: its codecs are delta, frazil.test_pyramid")
@@ -302,7 +316,13 @@ def test_a_reduced_dimension_may_lead_elsewhere():
 
 def test_groups_and_chunks():
     store = MemoryStore()
-    dataset().to_zarr(store, group="a/b", zarr_format=3, consolidated=True, encoding={"t": CODEC.encoding(chunks=(2, 8, 12))})
+    dataset().to_zarr(
+        store,
+        group="a/b",
+        zarr_format=3,
+        consolidated=True,
+        encoding={"t": CODEC.encoding(chunks=(2, 8, 12))},
+    )
     small = frazil.open_zarr(store, level=1, group="a/b", chunks={"lat": -1})
     assert small["t"].chunks == ((2, 1), (10,), (6, 6, 1))
     same(small["t"].values, at(dataset(), 1)["t"].values)

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import zarr
+from pyramid import Pyramid, PyramidSerializer, register
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, ZipStore
 
 import frazil
@@ -18,7 +19,6 @@ from frazil.errors import (
     UnsupportedArrayError,
 )
 from frazil.zarr3 import JP2KSerializer, PlaneSerializer, serializer
-from pyramid import Pyramid, PyramidSerializer, register
 
 register()
 CODEC = Pyramid()
@@ -119,7 +119,9 @@ def test_metadata_are_the_configuration():
 def test_unknown_settings_are_refused_with_a_sentence():
     with pytest.raises(ConfigurationError, match=r"does not know 'colour'.*upgrade"):
         JP2KSerializer.from_dict({"name": "frazil.jp2k", "configuration": {"ratio": 2, "colour": 1}})
-    with pytest.raises(ConfigurationError, match=r"expected the metadata of frazil.jp2k, found those of 'zstd'"):
+    with pytest.raises(
+        ConfigurationError, match=r"expected the metadata of frazil.jp2k, found those of 'zstd'"
+    ):
         JP2KSerializer.from_dict({"name": "zstd"})
 
 
@@ -167,7 +169,9 @@ def test_chunk_of_another_shape_is_refused():
     other = create("v3", chunks=(1, 8, 10))
     other[:] = field()
     array.store._store_dict["c/0/0/0"] = other.store._store_dict["c/0/0/0"]
-    with pytest.raises(ChunkMismatchError, match=r"holds shape \(1, 8, 10\), the array's chunks are \(2, 8, 10\)"):
+    with pytest.raises(
+        ChunkMismatchError, match=r"holds shape \(1, 8, 10\), the array's chunks are \(2, 8, 10\)"
+    ):
         array[:]
 
 
@@ -202,7 +206,7 @@ def test_partial_write_inside_a_shard_warns():
 
 @pytest.mark.parametrize("kind", ["v3", "sharded"])
 def test_quiet_writes(kind):
-    """Whole chunks (the last ones too), first writes of a part, and lossless codecs: nothing is lossy twice."""
+    """Whole chunks (the last ones too), first writes of a part, lossless codecs: nothing is lossy twice."""
     data = field()
     array = create(kind)
     array[:] = data

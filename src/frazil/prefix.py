@@ -1,10 +1,11 @@
 """Fetch no more of a chunk than its resolution needs, from any store that Zarr opens.
 
 A codec that stores its resolutions in order says from a chunk's first bytes
-how many of them a level takes (`PlaneCodec.bytes_needed`). So a chunk costs
-one small ranged request, and a second one where that was not enough. Inside a
-shard the byte ranges come from the shard's index, which is read once for all
-the chunks that are wanted from it.
+how many of them a level takes (`PlaneCodec.bytes_needed`). So the first chunk
+costs one small ranged request and a second one for the rest; the next chunks
+begin with as many bytes as the ones before them took. Inside a shard the byte
+ranges come from the shard's index, which is read once for all the chunks that
+are wanted from it.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ if TYPE_CHECKING:
     Coords = tuple[int, ...]
     Read = Callable[[int, int], Awaitable[bytes | None]]
 
-FIRST_BYTES = 1 << 12
-"""Length of the first request for a chunk, in bytes."""
+FIRST_BYTES = 1 << 10
+"""Length in bytes of the first request for the first chunk of an array; 256 tell all that JP2K needs to know.
+
+Later chunks begin with what the ones before them needed, and mostly need no second request.
+"""
 
 _NOT_STORED = 2**64 - 1  # offset and length of a missing chunk in a shard's index
 _CRC_SIZE = 4
 _KEPT_INDICES = 64
+_LARGEST_REQUEST = (
+    1 << 26
+)  # a damaged length may ask for anything, and files allocate what they are asked for
 
 
 @dataclass
@@ -124,6 +131,8 @@ class Layout:
         Whether a CRC-32C follows the index.
     indices : dict
         Indices of the shards read last, by key, so that not every chunk reads its shard's again.
+    lengths : dict
+        Bytes to begin with at each level, by what the chunks before took.
     """
 
     array: zarr.Array[Any]
@@ -133,6 +142,7 @@ class Layout:
     index_first: bool = False
     index_checked: bool = True
     indices: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    lengths: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
 
     def place(self, chunk: Coords) -> tuple[str, Coords]:
         """Key of the object that holds ``chunk``, and the position inside the shard (else empty)."""
@@ -155,18 +165,20 @@ def find_layout(array: zarr.Array[Any]) -> Layout | None:
         If one does, but other codecs stand before or behind it, so that a
         part of the bytes means nothing.
     """
-    metadata = array.metadata
+    metadata: Any = array.metadata  # of either format
     if metadata.zarr_format == 2:
         chain = [*(metadata.filters or ()), *([metadata.compressor] if metadata.compressor else [])]
     else:
-        chain = list(metadata.codecs)
+        chain = [*metadata.codecs]
     ours = [codec for codec in map(_plane_codec, _flatten(chain)) if codec]
     if not ours:
         return None
     shard = chain[0] if isinstance(chain[0], ShardingCodec) else None
     if len(chain) > 1 or len(_flatten(chain)) > (2 if shard else 1):
         names = ", ".join(_name(part) for part in _flatten(chain))
-        raise UnsupportedArrayError(f"its codecs are {names}; only {ours[0].codec_id} alone can be read in part")
+        raise UnsupportedArrayError(
+            f"its codecs are {names}; only {ours[0].codec_id} alone can be read in part"
+        )
     if shard is None:
         return Layout(array, ours[0], tuple(array.chunks))
     index = [codec.to_dict() for codec in shard.index_codecs]
@@ -205,7 +217,7 @@ async def _fetch(layout: Layout, chunks: list[Coords], level: int, name: str) ->
             stop = hi if length is None else min(hi, length)
             return await get(key, RangeByteRequest(start + lo, start + stop)) if stop > lo else b""
 
-        data = await _prefix(read, layout.codec, level)
+        data = await _prefix(read, layout, level)
         if data is not None:
             _count(name, stored=container.peek(data).total if length is None else length)
         return data
@@ -218,7 +230,9 @@ async def _fetch(layout: Layout, chunks: list[Coords], level: int, name: str) ->
         index = layout.indices.get(key)
         if index is None:
             size = math.prod(layout.per_shard or ()) * 16 + _CRC_SIZE * layout.index_checked
-            encoded = await get(key, RangeByteRequest(0, size) if layout.index_first else SuffixByteRequest(size))
+            encoded = await get(
+                key, RangeByteRequest(0, size) if layout.index_first else SuffixByteRequest(size)
+            )
             if encoded is None:
                 return [(chunk, None) for chunk, _ in members]
             with located(name, key):
@@ -246,23 +260,25 @@ async def _fetch(layout: Layout, chunks: list[Coords], level: int, name: str) ->
     return dict(itertools.chain.from_iterable(await asyncio.gather(*shards)))
 
 
-async def _prefix(read: Read, codec: PlaneCodec, level: int) -> bytes | None:
+async def _prefix(read: Read, layout: Layout, level: int) -> bytes | None:
     """Read until `bytes_needed` is content or the bytes end; the decoder then says what is missing."""
-    data, wanted = b"", FIRST_BYTES
+    before = layout.lengths.get(level, 0)
+    data, wanted = b"", min(max(before, FIRST_BYTES), _LARGEST_REQUEST)
     while True:
         more = await read(len(data), wanted)
         if more is None:
-            return None if not data else data
+            return data or None
         data += more
         if len(data) < wanted:
             return data
         try:
-            needed = codec.bytes_needed(data, level)
+            needed = layout.codec.bytes_needed(data, level)
         except TruncatedError:
             needed = 4 * len(data)
         if needed <= len(data):
+            layout.lengths[level] = max(needed + needed // 16, before - before // 8)
             return data
-        wanted = needed
+        wanted = min(needed, max(2 * len(data), _LARGEST_REQUEST))
 
 
 def _read_index(encoded: bytes, size: int, layout: Layout) -> Any:

@@ -118,7 +118,10 @@ class ReducedArray:
         ]
         window = self._read(hull)
         lows = [low for low, _ in hull]
-        return window[tuple(_shift(p, low, n) for p, low, n in zip(parts, lows, self.shape, strict=True))]
+        selected: npt.NDArray[Any] = window[
+            tuple(_shift(p, low, n) for p, low, n in zip(parts, lows, self.shape, strict=True))
+        ]
+        return selected
 
     def _read(self, hull: list[tuple[int, int]]) -> npt.NDArray[Any]:
         """Assemble the window that ``hull`` bounds, [low, high) along each axis."""
@@ -186,20 +189,24 @@ def open_zarr(store: Any, level: int = 0, group: str | None = None, **options: A
     if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= 32:
         raise ConfigurationError(f"level counts halvings of the resolution, 0 to 32; got {level!r}")
     if level == 0:
-        return xr.open_zarr(store, group=group, **options)
+        whole: xr.Dataset = xr.open_zarr(store, group=group, **options)
+        return whole
     decoding = {key: options.pop(key) for key in _CF_OPTIONS if key in options}
     decode_cf, chunks = options.pop("decode_cf", True), options.pop("chunks", {})
     if chunks is None:
-        raise ConfigurationError("chunks=None: a reduced resolution is always opened with dask; leave chunks out")
+        raise ConfigurationError(
+            "chunks=None: a reduced resolution is always opened with dask; leave chunks out"
+        )
     raw = xr.open_zarr(store, group=group, decode_cf=False, chunks={}, **options)
     opening = {key: options[key] for key in ("zarr_format", "storage_options") if key in options}
     arrays = zarr.open_group(
         store, path=group, mode="r", use_consolidated=options.get("consolidated"), **opening
     )
     small = _reduce(raw, arrays, level, store)
-    if decode_cf:
-        small = xr.decode_cf(small, **decoding)
-    return small.chunk(chunks) if chunks else small
+    decoded: xr.Dataset = xr.decode_cf(small, **decoding) if decode_cf else small
+    if chunks:
+        decoded = decoded.chunk(chunks)
+    return decoded
 
 
 def _reduce(raw: xr.Dataset, arrays: Any, level: int, store: Any) -> xr.Dataset:
@@ -266,7 +273,7 @@ def _decoded(
     import xarray as xr
 
     own = _own_positions(xr.DataArray(stored), None, source.layout, source.level)
-    lazy = da.from_array(
+    lazy = da.from_array(  # type: ignore[no-untyped-call] # dask's
         source, chunks=source.chunks, name=f"frazil-{source.name}-{uuid4().hex}", asarray=True, fancy=False
     )
     variable = xr.Variable(stored.dims, lazy, dict(stored.attrs), dict(stored.encoding))

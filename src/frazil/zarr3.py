@@ -23,13 +23,14 @@ import numpy as np
 from numcodecs.registry import get_codec
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin
 
-from frazil.codecs.base import PlaneCodec
 from frazil.errors import ConfigurationError, LossyRewriteWarning, UnsupportedArrayError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
+
+    from frazil.codecs.base import PlaneCodec
 
 _FACES: dict[str, type[PlaneSerializer]] = {}
 
@@ -168,9 +169,9 @@ class PlaneSerializer(ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin):
         count = int(np.count_nonzero(lossy))
         if count:
             warnings.warn(
-                f"this write covers a part of a chunk of shape {chunk.shape}: {count} points around it were lossy "
-                f"already and are encoded by {self.codec.codec_id} a second time, which adds to their error; "
-                "write whole chunks (align region= or append_dim= with the chunks)",
+                f"this write covers a part of a chunk of shape {chunk.shape}: {count} points around it were "
+                f"lossy already and {self.codec.codec_id} encodes them a second time, which adds to their "
+                "error; write whole chunks (align region= or append_dim= with the chunks)",
                 LossyRewriteWarning,
                 stacklevel=2,
             )

@@ -33,6 +33,8 @@ from frazil.levels import to_levels
 from frazil.scaling import MAX_LEVELS, MINMAX, Linear
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from frazil.masks import Valid
@@ -44,6 +46,7 @@ FEWEST_BITS, USUAL_BITS, MOST_BITS = 6, 16, 20  # 9/7 in OpenJPEG overflows beyo
 SMALL, NARROW, ROOMY = 1 << 14, 32, 6  # points, rows, bits a point: below, all 16 bits cost little time
 FINE = 2 / 65536
 CLOSE = 0.04
+LARGE = 1 << 19  # points from which another encoding is not a small matter
 SQRT12 = math.sqrt(12)
 
 
@@ -84,27 +87,42 @@ def _by_quality(planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: boo
 def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     small = planes.size < SMALL or min(planes.shape[1:]) < NARROW
     if small and not ht and size * 8 < ROOMY * planes.size:
-        return _ebcot(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size=size)
+        return _ebcot_close(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size)
     sample = Sample.of(planes, scale)
     step = sample.step_for_size(size)
     if step < FINE:
         return _fine(planes, scale, size, ht=ht, valid=valid)
     if not ht:
         levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step))
-        return _ebcot(planes, replace(scale, levels=levels), size=size)
-    best: Coded | None = None
-    for _ in range(4):
-        coded = _ht(planes, scale, step)
+        return _ebcot_close(planes, replace(scale, levels=levels), size)
+    return _search(
+        lambda s: _ht(planes, scale, s), step, size, sample.slope, tries=4 if planes.size > LARGE else 8
+    )
+
+
+def _search(encode: Callable[[float], Coded], step: float, size: int, slope: float, *, tries: int) -> Coded:
+    """Find the step whose encoding takes ``size`` bytes, or up to `CLOSE` less, or a little more."""
+    fitting: tuple[float, Coded] | None = None
+    over: tuple[float, Coded] | None = None
+    for _ in range(tries):
+        coded = encode(step)
         got = len(coded.body)
-        fits = got <= size
-        if best is None or (fits and (len(best.body) > size or got > len(best.body))):
-            best = coded
-        if fits and got >= (1 - CLOSE) * size:
+        if got > size:
+            over = (step, coded)
+        else:
+            fitting = (step, coded)
+        if (1 - CLOSE) * size <= got <= size:
             break
-        if htj2k.round_step(step) in (htj2k.COARSEST, htj2k.FINEST):
+        aim = _next_step(step, got, size * (1 - CLOSE / 3), slope)
+        if fitting and over and not over[0] < aim < fitting[0]:
+            aim = math.sqrt(over[0] * fitting[0])
+        if htj2k.round_step(aim) == htj2k.round_step(step):
             break
-        step = _next_step(step, got, size * (1 - CLOSE / 3), sample.slope)
-    return best if best is not None else coded
+        step = aim
+    if fitting is None:
+        return over[1] if over else coded
+    short = len(fitting[1].body) < (1 - CLOSE) * size
+    return over[1] if over and short and len(over[1].body) < (1 + CLOSE) * size else fitting[1]
 
 
 def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
@@ -146,6 +164,16 @@ def _ebcot(
     layout = Layout((n, y, x), scale.levels.bit_length(), decompositions(y, x))
     stream = openjpeg.encode(lambda k, out: _fill(planes, scale, k, 0, out), layout, size=size, psnr=psnr)
     return finish(stream, layout, scale)
+
+
+def _ebcot_close(planes: npt.NDArray[Any], scale: Linear, size: int) -> Coded:
+    """Look a little beyond ``size`` where much of it is left: few bytes have few truncation points."""
+    coded = _ebcot(planes, scale, size=size)
+    if len(coded.body) < (1 - CLOSE) * size and planes.size < LARGE:
+        over = _ebcot(planes, scale, size=int((1 + CLOSE) * size))
+        if len(over.body) - size < size - len(coded.body):
+            return over
+    return coded
 
 
 def _ht(planes: npt.NDArray[Any], scale: Linear, step: float) -> Coded:

@@ -5,7 +5,7 @@ known, half the size each time, until nothing is missing; then back, each gap
 interpolated from the level above. At each level the rim of the gaps is then
 relaxed towards a biharmonic surface, which continues value and slope of what is
 known; a harmonic one has a kink there, and at the same number of bytes 2 to 15 %
-more error (docs/decisions/smooth-fill.md).
+more error (docs/decisions/0003-smooth-fill.md).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _set(plane: npt.NDArray[Any], bitmap: Bytes, value: float) -> None:
 
 def _close(plane: Any, bitmap: Bytes, lo: float, hi: float) -> None:
     levels = [(plane, bitmap)]
-    while levels[-1][1].any() and levels[-1][0].size > 1:  # a bitmap's padding may be set to the last
+    while levels[-1][1].any():
         values, gaps = levels[-1]
         y, x = values.shape
         coarse = np.zeros(((y + 1) // 2, (x + 1) // 2), plane.dtype)
@@ -127,6 +127,10 @@ def _pull(values: Values, gaps: Bytes, coarse: Values, coarse_gaps: Bytes) -> No
             byte = 0
             for k in range(8):
                 byte |= ((wide >> (2 * k)) & (wide >> (2 * k + 1)) & 1) << k
+            spare = 8 * t + 8 - coarse.shape[1]
+            if spare > 0:  # beyond the edge, what is at the edge
+                rest = (1 << spare) - 1
+                byte = byte | rest if byte >> spare & 1 else byte & ~rest
             coarse_gaps[i, t] = byte
         for t in range(tiles):
             above, below = gaps[a, t], gaps[b, t]

@@ -54,7 +54,7 @@ def split(planes: npt.NDArray[Any], sentinels: Sequence[Any]) -> tuple[npt.NDArr
     >>> sst = np.array([[[280, 281], [np.nan, 283]]], np.float32)
     >>> filled, payload = split(sst, [])
     >>> bool(np.isfinite(filled).all()), len(payload)
-    (True, 4)
+    (True, 3)
     >>> join(filled, payload, (1, 2, 2), 0)
     >>> filled
     array([[[280., 281.], [ nan, 283.]]], dtype=float32)

@@ -307,7 +307,7 @@ def write_bitmaps(bitmaps: Sequence[Bytes], x: int) -> bytes:
     >>> coast = np.packbits(np.tri(64, 200, 20, dtype=bool), axis=1)
     >>> stream = write_bitmaps([coast], 200)
     >>> bool((next(read_bitmaps(stream, (64, 200))) == coast).all()), coast.nbytes, len(stream)
-    (True, 1600, 24)
+    (True, 1600, 11)
     """
     if not bitmaps:
         return b""

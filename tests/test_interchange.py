@@ -94,3 +94,15 @@ def test_records_that_do_not_fit_are_refused(change):
         interchange.pack(interchange.Triple(jp2=triple.jp2, record={**triple.record, **change}, missing=None))
     with pytest.raises(FormatError, match="missing"):
         interchange.pack(interchange.Triple(jp2=None, record=triple.record, missing=None))
+
+
+@pytest.mark.parametrize("coder", ["ebcot", "ht"])
+def test_packed_floats_come_back_from_their_lattice(coder):
+    codec = frazil.JP2K(reversible=True, coder=coder)
+    packed = (np.float32(273.15) + np.float32(0.01) * np.rint(100 * np.sin(FIELD))).astype("f4")
+    packed[0, :5] = np.nan
+    chunk = codec.encode(packed)
+    record = interchange.unpack(chunk).record["scaling"]
+    assert record["kind"] == "lattice"
+    assert record["step"] == pytest.approx(0.01, rel=1e-4)
+    assert bit_equal(codec.decode(there_and_back(chunk)), packed).all()

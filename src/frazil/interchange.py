@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,7 +135,8 @@ def _describe_scale(scale: Scale, payload: bytes, *, ht: bool) -> dict[str, Any]
     if isinstance(scale, Exact):
         return {"kind": "exact", "shift": scale.shift, "limbs": scale.limbs, "origin": scale.origin, **packed}
     if not isinstance(scale, Linear):
-        return {"kind": "lattice", **asdict(scale)["lattice"], **packed}
+        line = scale.lattice
+        return {"kind": "lattice", "levels": line.top, "origin": line.origin, "step": line.step, **packed}
     names = FIELDS[scale.kind]
     return {
         "kind": KINDS[scale.kind],

@@ -12,7 +12,7 @@ from frazil.errors import StoreError
 if TYPE_CHECKING:
     from frazil.inventory import ArrayEntry, ChunkEntry
 
-SECTIONS = {"M": "mask"}
+SECTIONS = {"M": "mask", "S": "scale", "J": "packets", "K": "constant", "R": "values as they are"}
 
 
 def inspect(

@@ -96,7 +96,7 @@ def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, va
         levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step))
         return _ebcot_close(planes, replace(scale, levels=levels), size)
     return _search(
-        lambda s: _ht(planes, scale, s), step, size, sample.slope, tries=4 if planes.size > LARGE else 8
+        lambda s: _ht(planes, scale, s), step, size, sample.slope, tries=5 if planes.size > LARGE else 8
     )
 
 

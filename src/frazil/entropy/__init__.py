@@ -1,0 +1,1 @@
+"""Entropy coding in integers: the same bits on every machine."""

@@ -5,8 +5,8 @@ together again, bit for bit. The record is JSON: the array's metadata, which
 chunk it is, and
 
 minmax, standard
-    ``value = low + (sample - offset) * (high - low) / levels``, with ``low``
-    and ``high`` given, or as ``mean + std * clip``.
+    ``value = low + (sample - offset) * (high - low) / levels``; for "standard"
+    ``low`` and ``high`` are called ``clip_low`` and ``clip_high``.
 exact
     ``key = origin + (sample << shift)``, the samples of ``limbs`` components
     joined 16 bits each; the keys of floats are their bits in numerical order.

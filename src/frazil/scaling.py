@@ -5,8 +5,8 @@ The record is section ``S`` (docs/format/jp2k.md). Three kinds:
 minmax
     [minimum, maximum] linearly onto 0 ... levels.
 standard
-    Standardised by mean and standard deviation, clipped to a range of z, and
-    that range onto 0 ... levels: what ocean studies keep beside a JP2 file.
+    The same after clipping at so many standard deviations from the mean; both
+    are recorded: what ocean studies keep beside a JP2 file.
 exact
     Integers less their minimum, or the bits of floats in numerical order less
     their minimum: an integer mapping that loses nothing.
@@ -16,6 +16,7 @@ lattice
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,7 +48,8 @@ class Linear:
     levels : int
         The highest level, 1 to 2**25.
     values : ndarray, shape (groups, 2 or 4), float64
-        minmax: lowest and highest value. standard: mean, standard deviation, lowest and highest z.
+        minmax: lowest and highest value. standard: mean and standard deviation, and the lowest and
+        highest value that are kept.
         One group for the chunk, or one for each plane.
     """
 
@@ -57,26 +59,25 @@ class Linear:
 
     def edges(self, plane: int) -> tuple[float, float]:
         """Lowest and highest value that the levels of ``plane`` stand for."""
-        row = self.values[plane if len(self.values) > 1 else 0]
-        if self.kind == MINMAX:
-            return float(row[0]), float(row[1])
-        mean, sd, low, high = map(float, row)
-        return mean + sd * low, mean + sd * high
+        low, high = self.values[plane if len(self.values) > 1 else 0, -2:]
+        return float(low), float(high)
 
     def line(self, plane: int) -> tuple[float, float]:
         """(low, step) of ``plane``: ``x = low + level * step``. A plane without range has step 0."""
         low, high = self.edges(plane)
-        return low, (high - low) / self.levels
+        step = (high - low) / self.levels
+        while low + self.levels * step > high:  # rounded up: nothing may leave the range, nor become infinite
+            step = math.nextafter(step, 0.0)
+        return low, step
 
     def pack(self, dtype: np.dtype[Any]) -> bytes:
-        """Write the record. Extremes keep the array's own precision; mean and so on take four bytes each."""
-        stored = dtype if self.kind == MINMAX else np.dtype("f4")
+        """Write the record for an array of ``dtype``, in which the extremes are kept."""
         many = PER_PLANE if len(self.values) > 1 else 0
-        return (
-            bytes([self.kind | many])
-            + write_varint(self.levels)
-            + self.values.astype(stored.newbyteorder("<")).tobytes()
-        )
+        row = _row(self.kind, dtype)
+        rows = np.empty(len(self.values), row)
+        for name, column in zip(row.fields or (), self.values.T, strict=True):
+            rows[name] = column
+        return bytes([self.kind | many]) + write_varint(self.levels) + rows.tobytes()
 
 
 @dataclass(frozen=True)
@@ -143,33 +144,56 @@ def unpack(record: bytes, planes: int, dtype: np.dtype[Any]) -> Scale:
     if kind not in (MINMAX, STANDARD):
         raise FormatError(f"scaling kind {kind} is unknown; upgrade frazil to read this array")
     levels, at = read_varint(record, 1, "number of levels")
-    stored = (dtype if kind == MINMAX else np.dtype("f4")).newbyteorder("<")
-    groups, width = (planes if many else 1), (2 if kind == MINMAX else 4)
-    if not 1 <= levels <= MAX_LEVELS or len(record) - at != groups * width * stored.itemsize:
+    groups, row = (planes if many else 1), _row(kind, dtype)
+    if not 1 <= levels <= MAX_LEVELS or len(record) - at != groups * row.itemsize:
         raise FormatError(f"scaling record of {len(record)} bytes does not fit {groups} groups of {dtype}")
-    values = np.frombuffer(record, stored, offset=at).reshape(groups, width).astype("f8")
-    if not np.isfinite(values).all():
-        raise FormatError("the scaling record holds values that are not finite")
+    rows = np.frombuffer(record, row, offset=at)
+    with np.errstate(all="ignore"):  # signalling NaN: refused below
+        values = np.stack([rows[name].astype("f8") for name in row.fields or ()], axis=-1)
+        spans = values[:, -1] - values[:, -2]
+    if not (np.isfinite(values).all() and np.isfinite(spans).all() and (spans >= 0).all()):
+        raise FormatError("the scaling record holds a range that is not finite, or upside down")
     return Linear(kind, levels, values)
 
 
-def fit(planes: npt.NDArray[Any], *, kind: str, per: str, clip: float | None) -> Linear:
+def _row(kind: int, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """One group of the record: extremes in the array's dtype, mean and standard deviation before them."""
+    edge = dtype.newbyteorder("<")
+    statistic = "<f8" if dtype == np.dtype("f8") else "<f4"
+    extremes = [("low", edge), ("high", edge)]
+    return np.dtype(extremes if kind == MINMAX else [("mean", statistic), ("sd", statistic), *extremes])
+
+
+def fit(
+    planes: npt.NDArray[Any], *, kind: str, per: str, clip: float | None, dtype: np.dtype[Any] | None = None
+) -> Linear:
     """Choose the ends of the scale for planes (n, y, x); the number of levels is decided later.
 
-    ``kind`` is "minmax" or "standard", ``per`` "chunk" or "plane", ``clip`` in standard deviations.
+    ``kind`` is "minmax" or "standard", ``per`` "chunk" or "plane", ``clip`` in
+    standard deviations, ``dtype`` that of the record, by default the planes'.
     """
     axes = (1, 2) if per == "plane" else (0, 1, 2)
     low = np.atleast_1d(planes.min(axis=axes)).astype("f8")
     high = np.atleast_1d(planes.max(axis=axes)).astype("f8")
     if kind == "minmax":
         return Linear(MINMAX, 1, np.stack([low, high], axis=-1))
-    # As the record keeps them, so that encoder and decoder scale alike.
-    mean = np.atleast_1d(planes.mean(axis=axes, dtype="f8")).astype("f4").astype("f8")
-    sd = np.atleast_1d(planes.std(axis=axes, dtype="f8")).astype("f4").astype("f8")
-    safe = np.where(sd > 0, sd, 1)
-    bottom, top = (low - mean) / safe, (high - mean) / safe
+    # Squares must neither overflow nor vanish.
+    largest = max(abs(low).max(), abs(high).max())
+    unit = 2.0 ** (math.frexp(largest)[1] - 1) if not 1e-100 < largest < 1e100 else 1.0
+    small = planes if unit == 1 else planes / unit
+    mean = np.atleast_1d(small.mean(axis=axes, dtype="f8")) * unit
+    sd = np.atleast_1d(small.std(axis=axes, dtype="f8")) * unit
     if clip is not None:
-        bottom, top = np.maximum(bottom, -clip), np.minimum(top, clip)
-    bottom = np.nextafter(bottom.astype("f4"), -np.inf, dtype="f4").astype("f8")
-    top = np.nextafter(top.astype("f4"), np.inf, dtype="f4").astype("f8")
-    return Linear(STANDARD, 1, np.stack([mean, sd, bottom, top], axis=-1))
+        stored = dtype or planes.dtype
+        low = np.maximum(low, _inside(mean - clip * sd, stored, np.ceil))
+        high = np.minimum(high, _inside(mean + clip * sd, stored, np.floor))
+        high = np.maximum(low, high)
+    return Linear(STANDARD, 1, np.stack([mean, sd, low, high], axis=-1))
+
+
+def _inside(edges: npt.NDArray[np.float64], dtype: np.dtype[Any], whole: Any) -> npt.NDArray[np.float64]:
+    """Edges as the record keeps them: whole numbers for integers, rounded for floats."""
+    if dtype.kind in "iu":
+        return np.asarray(whole(edges))
+    with np.errstate(over="ignore"):
+        return edges.astype(dtype).astype("f8")

@@ -212,7 +212,7 @@ class JP2K(PlaneCodec):
         if self.psnr is None and self.ratio is None:
             raise ConfigurationError("JP2K needs a rate to encode: give ratio=, psnr= or reversible=True")
         wide = planes.astype("f4") if planes.dtype == "f2" else planes
-        scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip)
+        scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip, dtype=planes.dtype)
         budget = None if self.ratio is None else int(planes.nbytes / self.ratio) - spent
         return coding.encode(wide, scale, ht=ht, budget=budget, psnr=self.psnr, valid=valid)
 

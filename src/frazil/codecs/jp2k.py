@@ -11,8 +11,9 @@ import numpy as np
 
 from frazil import container
 from frazil.codecs.base import MASK, PlaneCodec, take
-from frazil.errors import ConfigurationError, FormatError, NoRoomError
+from frazil.errors import ConfigurationError, FormatError, NoRoomError, UnsupportedArrayError
 from frazil.jpeg2000 import coding
+from frazil.jpeg2000.codestream import MAX_COMPONENTS
 from frazil.planes import stack_shape
 from frazil.scaling import Scale, fit, unpack
 
@@ -127,6 +128,11 @@ class JP2K(PlaneCodec):
         bits = planes.view(f"u{planes.dtype.itemsize}")
         if (bits[:, 0] == bits[0, 0, 0]).all() and (bits == bits[0, 0, 0]).all():
             return {CONSTANT: bits[:1, :1, :1].astype(bits.dtype.newbyteorder("<")).tobytes()}
+        if len(planes) > MAX_COMPONENTS:
+            raise UnsupportedArrayError(
+                f"a chunk of {len(planes)} planes is more than JPEG 2000 holds ({MAX_COMPONENTS}); "
+                "choose chunks with shorter leading axes"
+            )
         coded = None
         with suppress(NoRoomError):
             coded = self._code(planes, spent, valid)

@@ -165,12 +165,14 @@ def read_layout(stream: bytes, shape: tuple[int, int, int]) -> Layout:
     if stream[:2] != b"\xff\x4f":
         raise FormatError(f"not a JPEG 2000 codestream: starts with {stream[:2].hex()}, expected ff4f")
     data = {marker: stream[start + 4 : stop] for marker, start, stop in _segments(stream, 2)[0]}
-    if not data.keys() >= {SIZ, COD, QCD} or len(data[SIZ]) < 39 or len(data[COD]) < 10 or len(data[QCD]) < 3:
+    if not data.keys() >= {SIZ, COD, QCD} or len(data[SIZ]) < 39 or len(data[COD]) < 10 or len(data[QCD]) < 2:
         raise FormatError("JPEG 2000 codestream without SIZ, COD and QCD markers in its main header")
     ht, reversible = bool(data[COD][8] & HT_BLOCKS), data[COD][9] == 1
     layout = Layout(shape, (data[SIZ][36] & 0x7F) + 1, decompositions(*shape[1:], ht=ht), reversible, ht)
     if not ht or reversible:
         return layout
+    if len(data[QCD]) < 3:
+        raise FormatError("JPEG 2000 codestream with an empty QCD marker")
     # The field of the LL band tells the base step up to the rounding of a bfloat16.
     (field,) = struct.unpack_from(">H", data[QCD], 1)
     low = np.float32(GAINS_97[0][layout.decompositions])
@@ -214,14 +216,20 @@ def dissect(stream: bytes, layout: Layout) -> tuple[bytes, tuple[int, ...]]:
             f"({kept.hex()}, expected {expected.hex()}); please report its name and version"
         )
     bodies, lengths = [], []
-    while struct.unpack_from(">H", stream, at)[0] == SOT:
-        (psot,) = struct.unpack_from(">I", stream, at + 6)
+    while _marker(stream, at) == SOT:
+        psot = int.from_bytes(stream[at + 6 : at + 10], "big")
         end = at + psot if psot else len(stream) - 2
+        if not at + 14 <= end <= len(stream) - 2:
+            raise FormatError(f"tile-part of {psot} bytes at {at} of a codestream of {len(stream)} bytes")
         inner, start = _segments(stream, at + 12)
         bodies.append(stream[start + 2 : end])
         packets = [n for marker, a, b in inner if marker == PLT for n in _packet_lengths(stream[a + 5 : b])]
         lengths.append((end - start - 2, packets))
         at = end
+    if _marker(stream, at) != EOC:
+        raise FormatError(
+            f"JPEG 2000 codestream of {len(stream)} bytes has no end-of-codestream marker at {at}"
+        )
     resolutions = layout.decompositions + 1
     if len(lengths) == resolutions and not lengths[0][1]:
         return b"".join(bodies), tuple(size for size, _ in lengths)
@@ -232,8 +240,18 @@ def dissect(stream: bytes, layout: Layout) -> tuple[bytes, tuple[int, ...]]:
             f"the JPEG 2000 library wrote {len(packets)} packets in {len(lengths)} tile-parts, "
             f"expected {sum(counts)} packets or {resolutions} tile-parts"
         )
+    body = b"".join(bodies)
+    if sum(packets) != len(body):
+        raise FormatError(
+            f"the codestream holds {len(body)} bytes of packets, its PLT markers say {sum(packets)}"
+        )
     ends = np.cumsum([0, *counts]).tolist()
-    return b"".join(bodies), tuple(sum(packets[a:b]) for a, b in pairwise(ends))
+    return body, tuple(sum(packets[a:b]) for a, b in pairwise(ends))
+
+
+def _marker(stream: bytes, at: int) -> int:
+    """Return the marker at ``at``, 0 behind the end."""
+    return int.from_bytes(stream[at : at + 2], "big") if at + 2 <= len(stream) else 0
 
 
 def _packets(shape: tuple[int, int, int]) -> int:

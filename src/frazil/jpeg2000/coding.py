@@ -23,7 +23,15 @@ import numpy as np
 
 from frazil.container import read_varint, write_varint
 from frazil.errors import ChecksumError, EngineError, FormatError, TruncatedError
-from frazil.jpeg2000.codestream import Layout, assemble, decompositions, dissect, indexed, read_layout
+from frazil.jpeg2000.codestream import (
+    MAX_COMPONENTS,
+    Layout,
+    assemble,
+    decompositions,
+    dissect,
+    indexed,
+    read_layout,
+)
 from frazil.keys import unkeys
 from frazil.planes import reduced
 from frazil.scaling import LIMB_BITS, Exact, Linear, OnLattice, Scale
@@ -98,6 +106,8 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
         at = 4
         if not 2.0**-20 <= step <= 1:
             raise FormatError(f"impossible quantisation step {step}")
+    if shape[0] > MAX_COMPONENTS:
+        raise FormatError(f"chunk claims {shape[0]} components, a codestream holds at most {MAX_COMPONENTS}")
     layout = Layout(shape, bits, decompositions(*shape[1:], ht=ht), reversible, ht, step)
     lengths = []
     for _ in range(layout.decompositions):

@@ -10,7 +10,7 @@ import numpy as np
 from frazil import lattice
 from frazil.errors import NoRoomError
 from frazil.jpeg2000 import htj2k, openjpeg
-from frazil.jpeg2000.codestream import Layout, assemble, decompositions
+from frazil.jpeg2000.codestream import MAX_COMPONENTS, Layout, assemble, decompositions
 from frazil.jpeg2000.coding import Coded, finish, samples
 from frazil.keys import keys
 from frazil.scaling import LIMB_BITS, Exact, OnLattice, Scale
@@ -51,6 +51,8 @@ def encode(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) ->
             if width <= LIMB_BITS or _same(coded, numbers):
                 return coded
     limbs = -(-width // LIMB_BITS)
+    if len(numbers) * limbs > MAX_COMPONENTS:
+        raise NoRoomError(f"{len(numbers)} planes of {width} bits take more than {MAX_COMPONENTS} components")
     split = np.empty((len(numbers), limbs, *numbers.shape[1:]), "u2")
     for i in range(limbs):
         split[:, i] = (numbers >> unsigned.type(LIMB_BITS * i)).astype("u2")

@@ -1,0 +1,143 @@
+"""Damaged chunks by the ten thousand, in this process: an exception of the tree or an array, never a crash.
+
+The checksum of most mutants is made right again, so that it is the decoders that meet the damage: the masks,
+the scaling record, the index, and packets that OpenJPEG and OpenJPH get to see behind headers of ours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+
+from frazil import JP2K, container
+from frazil.errors import FrazilError
+from frazil.testing import field, reseal
+
+MUTANTS = 100_000
+SEED = 20240229
+HEADER = 4  # magic and version: nothing behind them is reached when they are wrong
+
+
+def _gaps(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x[..., 3:9, :7] = np.nan
+    return x
+
+
+def _wild_gaps(x: np.ndarray) -> np.ndarray:
+    """More patterns than the list of them holds."""
+    x = x.copy()
+    bits = x.view("u4")
+    bits[..., ::3, ::2] = 0x7FC00000 + np.arange(bits[..., ::3, ::2].size).reshape(bits[..., ::3, ::2].shape)
+    return x
+
+
+def _noise(shape: tuple[int, ...], dtype: str = "f4") -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (*shape, np.dtype(dtype).itemsize), "u1").view(dtype)[..., 0]
+
+
+SMALL = field((2, 20, 24))
+# name: (codec, chunk)
+CASES: dict[str, tuple[JP2K, np.ndarray]] = {
+    "ratio": (JP2K(ratio=8), SMALL),
+    "ratio-gaps": (JP2K(ratio=8), _gaps(SMALL)),
+    "ratio-wild-gaps": (JP2K(ratio=3), _wild_gaps(SMALL)),
+    "ratio-fine": (JP2K(ratio=1.3), SMALL),
+    "psnr": (JP2K(psnr=50), field((33, 40))),
+    "psnr-per-plane": (JP2K(psnr=50, per="plane"), SMALL),
+    "standard-clip": (JP2K(ratio=8, scaling="standard", clip=1.5), SMALL),
+    "big-endian-fortran": (JP2K(psnr=40), np.asfortranarray(field((20, 24), ">f8"))),
+    "reversible-f4": (JP2K(reversible=True), SMALL),
+    "reversible-u2-gaps": (JP2K(reversible=True, missing=100), field((20, 24), "u2")),
+    "reversible-limbs": (JP2K(reversible=True), np.cumsum(_noise((20, 24), "u2"), 1).astype("f8") * np.pi),
+    "many-planes": (JP2K(ratio=8), field((20, 9, 9))),
+    "one-row": (JP2K(psnr=40), field((300,))),
+    "several-blocks": (JP2K(psnr=30), field((70, 140))),
+    "ht-ratio": (JP2K(ratio=8, coder="ht"), SMALL),
+    "ht-ratio-gaps": (JP2K(ratio=8, coder="ht"), _gaps(SMALL)),
+    "ht-psnr": (JP2K(psnr=50, coder="ht"), field((33, 40))),
+    "ht-fine": (JP2K(psnr=100, coder="ht"), SMALL),
+    "ht-standard": (JP2K(psnr=50, coder="ht", scaling="standard", per="plane"), SMALL),
+    "ht-reversible-u1": (JP2K(reversible=True, coder="ht"), field((20, 24), "u1")),
+    "ht-reversible-f4": (JP2K(reversible=True, coder="ht"), SMALL),
+    "ht-limbs": (JP2K(reversible=True, coder="ht"), field((20, 24), "f8") * np.pi),
+    "ht-many-planes": (JP2K(ratio=8, coder="ht"), field((20, 9, 9))),
+    "ht-one-row": (JP2K(psnr=40, coder="ht"), field((300,))),
+    "ht-several-blocks": (JP2K(psnr=30, coder="ht"), field((70, 140))),
+    "constant": (JP2K(ratio=8), np.full((3, 9, 9), 273.15, "f4")),
+    "constant-gaps": (JP2K(ratio=8), _gaps(np.full((3, 12, 9), 273.15, "f4"))),
+    "raw": (JP2K(reversible=True), _noise((4, 5), "u2")),
+    "raw-deflated": (JP2K(reversible=True), np.repeat(_noise((2, 5), "u2"), 12, axis=1)),
+    "no-points": (JP2K(ratio=8), np.empty((0, 4), "f4")),
+}
+
+
+@cache
+def encoded(case: str) -> bytes:
+    codec, chunk = CASES[case]
+    return codec.encode(chunk)
+
+
+def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Damage ``data`` in one way; ``other`` is a chunk to take pieces from."""
+    mutant = bytearray(data)
+    stop = len(data) - container.CRC_SIZE
+    at = int(rng.integers(HEADER, stop))
+    size = int(rng.integers(1, 20))
+    style = rng.integers(10)
+    if style <= 2:
+        for where in rng.integers(HEADER, stop, int(rng.integers(1, 4))):
+            mutant[where] ^= 1 << int(rng.integers(8))
+    elif style <= 4:
+        for where in rng.integers(HEADER, stop, int(rng.integers(1, 6))):
+            mutant[where] = int(rng.integers(256))
+    elif style == 5:
+        del mutant[at:stop]
+    elif style == 6:
+        del mutant[at : min(at + size, stop)]
+    elif style == 7:
+        mutant[at:at] = rng.bytes(size)
+    elif style == 8:
+        to = int(rng.integers(HEADER, stop))
+        mutant[at : at + size], mutant[to : to + size] = mutant[to : to + size], mutant[at : at + size]
+    else:
+        mutant[at:stop] = other[int(rng.integers(HEADER, len(other))) : -container.CRC_SIZE]
+    return reseal(bytes(mutant)) if rng.random() < 0.9 else bytes(mutant)
+
+
+def attempt(case: str, mutant: bytes, rng: np.random.Generator) -> bool:
+    """Decode as a store would, at some resolution, whole or from a prefix; tell whether an array came out."""
+    codec, chunk = CASES[case]
+    level = int(rng.integers(3))
+    small = chunk[..., :: 1 << level, :: 1 << level] if chunk.ndim > 1 else chunk[:: 1 << level]
+    declared = {"shape": chunk.shape, "dtype": chunk.dtype}
+    try:
+        if level and rng.random() < 0.5:
+            prefix = mutant[: codec.bytes_needed(mutant[: int(rng.integers(16, 400))], level)]
+            decoded = codec.decode_prefix(prefix, level, **declared)
+        else:
+            decoded = codec.decode_chunk(mutant, level=level, **declared)
+    except FrazilError as problem:
+        assert str(problem)
+        return False
+    assert decoded.shape == small.shape
+    assert decoded.dtype.newbyteorder("=") == chunk.dtype.newbyteorder("=")
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_damaged_chunks(case):
+    rng = np.random.default_rng([SEED, *case.encode()])
+    names = list(CASES)
+    count = -(-MUTANTS // len(CASES))
+    arrays = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(count):
+            other = encoded(names[int(rng.integers(len(names)))])
+            arrays += attempt(case, mutate(encoded(case), other, rng), rng)
+    assert arrays < count

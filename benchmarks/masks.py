@@ -106,7 +106,7 @@ def fill_row(field: Field, ratio: int, coder: str) -> list[object]:
         if abs(got / len(data) - 1) < 0.005:
             break
         size *= len(data) / got
-    equal, last = _until(with_constant, smooth, len(data), field.values.nbytes / 2)
+    equal, last = _until(with_constant, smooth, float(len(data)), field.values.nbytes / 2)
     more = ">" if last > 1.03 * smooth else ""
     return [
         field.name,
@@ -120,19 +120,21 @@ def fill_row(field: Field, ratio: int, coder: str) -> list[object]:
 
 
 def _until(
-    encode: Callable[[float], tuple[int, float]], error: float, low: float, high: float
+    encode: Callable[[float], tuple[int, float]], error: float, low: float, most: float
 ) -> tuple[int, float]:
-    """Bisect for the bytes at which ``encode`` has ``error``: (bytes, error) to 1 %, or at ``high``."""
-    got = encode(high)
-    if got[1] > error:
-        return got
-    for _ in range(14):
+    """Find the bytes at which ``encode`` has ``error``: (bytes, error), the nearest of some encodings."""
+    tried = [encode(low)]
+    high = low
+    while tried[-1][1] > error and high < most:
+        low, high = high, min(high * 1.5, most)
+        tried.append(encode(high))
+    for _ in range(12):
         middle = math.sqrt(low * high)
-        got = encode(middle)
-        if abs(got[1] / error - 1) < 0.01 or high / low < 1.002:
+        tried.append(encode(middle))
+        if abs(tried[-1][1] / error - 1) < 0.01 or high / low < 1.002:
             break
-        low, high = (middle, high) if got[1] > error else (low, middle)
-    return got
+        low, high = (middle, high) if tried[-1][1] > error else (low, middle)
+    return min(tried, key=lambda got: abs(math.log(got[1] / error)) if got[1] else math.inf)
 
 
 def main() -> None:

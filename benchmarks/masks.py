@@ -107,7 +107,7 @@ def fill_row(field: Field, ratio: int, coder: str) -> list[object]:
             break
         size *= len(data) / got
     equal, last = _until(with_constant, smooth, float(len(data)), field.values.nbytes / 2)
-    more = ">" if last > 1.03 * smooth else ""
+    more = ">" if last > 1.01 * smooth else ""
     return [
         field.name,
         coder,
@@ -122,7 +122,7 @@ def fill_row(field: Field, ratio: int, coder: str) -> list[object]:
 def _until(
     encode: Callable[[float], tuple[int, float]], error: float, low: float, most: float
 ) -> tuple[int, float]:
-    """Find the bytes at which ``encode`` has ``error``: (bytes, error), the nearest of some encodings."""
+    """Find the fewest bytes at which ``encode`` has ``error`` to 1 %, else ``most``: (bytes, error)."""
     tried = [encode(low)]
     high = low
     while tried[-1][1] > error and high < most:
@@ -134,7 +134,7 @@ def _until(
         if abs(tried[-1][1] / error - 1) < 0.01 or high / low < 1.002:
             break
         low, high = (middle, high) if tried[-1][1] > error else (low, middle)
-    return min(tried, key=lambda got: abs(math.log(got[1] / error)) if got[1] else math.inf)
+    return min((got for got in tried if got[1] <= 1.01 * error), default=max(tried))
 
 
 def main() -> None:

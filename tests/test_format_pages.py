@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frazil import container
+from frazil import JP2K, container
 
 FORMAT = Path(__file__).parents[1] / "docs" / "format"
 FENCE = re.compile(
@@ -43,7 +43,18 @@ def decode_varint(data: bytes):
     return value
 
 
+def decode_jp2k(data: bytes):
+    spec, sections = container.unpack(data)
+    return {
+        "dtype": spec.dtype.str,
+        "shape": list(spec.shape),
+        "sections": {tag: payload.hex() for tag, payload in sections.items()},
+        "values": JP2K().decode(data).tolist(),
+    }
+
+
 KINDS = {
+    "jp2k": (decode_jp2k, lambda value: encode_container({"fortran": False, **value})),
     "container": (decode_container, encode_container),
     "varint": (decode_varint, container.write_varint),
 }

@@ -12,8 +12,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from frazil import JP2K, container
+from frazil import JP2K, container, scaling
+from frazil.codecs.base import seal
 from frazil.errors import FrazilError
+from frazil.jpeg2000 import coding
+from frazil.planes import stack_shape
 from frazil.testing import field, reseal
 
 MUTANTS = 100_000
@@ -36,11 +39,15 @@ def _wild_gaps(x: np.ndarray) -> np.ndarray:
 
 
 def _noise(shape: tuple[int, ...], dtype: str = "f4") -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (*shape, np.dtype(dtype).itemsize), "u1").view(dtype)[..., 0]
+    return (
+        np.random.default_rng(1)
+        .integers(0, 256, (*shape, np.dtype(dtype).itemsize), "u1")
+        .view(dtype)[..., 0]
+    )
 
 
 SMALL = field((2, 20, 24))
-# name: (codec, chunk)
+# A name for each codec and the chunk that it encodes.
 CASES: dict[str, tuple[JP2K, np.ndarray]] = {
     "ratio": (JP2K(ratio=8), SMALL),
     "ratio-gaps": (JP2K(ratio=8), _gaps(SMALL)),
@@ -73,6 +80,24 @@ CASES: dict[str, tuple[JP2K, np.ndarray]] = {
     "raw-deflated": (JP2K(reversible=True), np.repeat(_noise((2, 5), "u2"), 12, axis=1)),
     "no-points": (JP2K(ratio=8), np.empty((0, 4), "f4")),
 }
+
+
+def _recheck(data: bytes, case: str) -> bytes:
+    """Make the checks inside the sections right again where they can be found, so that decoders are reached."""
+    _, chunk = CASES[case]
+    try:
+        spec, sections = container.unpack(data)
+        if "M" in sections:
+            sections["M"] = seal(sections["M"][:-2])
+        if sections.keys() >= {"S", "J"}:
+            planes = stack_shape(chunk.shape)
+            scale = scaling.unpack(sections["S"], planes[0], chunk.dtype)
+            head = coding.read_head(sections["J"], coding.stacked(planes, scale))
+            coded = coding.Coded(scale, head.layout, sections["J"][head.start :], (*head.lengths, 0))
+            sections["J"] = coded.pack(sections["S"])
+        return container.pack(spec, sections)
+    except FrazilError:
+        return data
 
 
 @cache
@@ -120,8 +145,7 @@ def attempt(case: str, mutant: bytes, rng: np.random.Generator) -> bool:
             decoded = codec.decode_prefix(prefix, level, **declared)
         else:
             decoded = codec.decode_chunk(mutant, level=level, **declared)
-    except FrazilError as problem:
-        assert str(problem)
+    except FrazilError:
         return False
     assert decoded.shape == small.shape
     assert decoded.dtype.newbyteorder("=") == chunk.dtype.newbyteorder("=")
@@ -139,5 +163,6 @@ def test_damaged_chunks(case):
         warnings.simplefilter("error")
         for _ in range(count):
             other = encoded(names[int(rng.integers(len(names)))])
-            arrays += attempt(case, mutate(encoded(case), other, rng), rng)
+            mutant = mutate(encoded(case), other, rng)
+            arrays += attempt(case, _recheck(mutant, case) if rng.random() < 0.5 else mutant, rng)
     assert arrays < count

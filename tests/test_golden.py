@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numcodecs.registry import get_codec
 
-from frazil import container
+from frazil import container, scaling
+from frazil.planes import stack_shape
 from frazil.testing import bit_equal, field
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,6 +28,21 @@ def gaps(x: np.ndarray) -> np.ndarray:
     y[..., 20, 20] = np.inf
     y[..., 22, 22] = np.array(0x7FC0002A, "u4").view("f4")
     return y
+
+
+def one_level(data: bytes) -> float:
+    """Distance of two levels of a lossy chunk, the largest of its planes; 0 for chunks without any."""
+    spec, sections = container.unpack(data)
+    if "S" not in sections:
+        return 0.0
+    n = stack_shape(spec.shape)[0]
+    scale = scaling.unpack(sections["S"], n, spec.dtype.newbyteorder("="))
+    rounding = 1.0 if spec.dtype.kind in "iu" else 0.0
+    return (
+        max(rounding, *(scale.line(k)[1] * 1.01 for k in range(n)), 0)
+        if isinstance(scale, scaling.Linear)
+        else 0.0
+    )
 
 
 # name: (configuration, the array that it encoded)
@@ -63,6 +79,27 @@ CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
     "jp2k-constant": ({"id": "frazil.jp2k", "ratio": 16}, np.full((2, 40, 50), 273.15, "f4")),
     "jp2k-all-missing": ({"id": "frazil.jp2k", "ratio": 16}, np.full((2, 40, 50), np.nan, "f4")),
     "jp2k-one-point": ({"id": "frazil.jp2k", "ratio": 16}, np.array(273.15, "f4")),
+    "jp2k-f4-lattice": (
+        {"id": "frazil.jp2k", "reversible": True},
+        (np.float32(250) + np.float32(0.01) * field((2, 40, 50), "i2")).astype("f4"),
+    ),
+    "jp2k-f4-ht-gaps": ({"id": "frazil.jp2k", "psnr": 55, "coder": "ht"}, gaps(field((3, 40, 50), "f4"))),
+    "jp2k-f8-limbs": (
+        {"id": "frazil.jp2k", "reversible": True},
+        np.sqrt(field((24, 30), "f8")),
+    ),
+    "jp2k-f4-reversible-ht": (
+        {"id": "frazil.jp2k", "reversible": True, "coder": "ht"},
+        np.sqrt(field((24, 30), "f4")),
+    ),
+    "jp2k-raw": (
+        {"id": "frazil.jp2k", "reversible": True},
+        np.random.default_rng(0).integers(0, 65536, (9, 10)).astype(">u2"),
+    ),
+    "jp2k-raw-deflated": (
+        {"id": "frazil.jp2k", "reversible": True},
+        np.tile(np.random.default_rng(0).integers(0, 65536, (3, 5)).astype("u2"), (4, 4)),
+    ),
     "jp2k-nothing": ({"id": "frazil.jp2k", "ratio": 16}, np.empty((0, 40, 50), "f4")),
 }
 
@@ -92,7 +129,14 @@ def test_old_bytes_decode_to_the_same_array(folder):
         assert decoded.dtype == expected.dtype
         if level == 0:
             assert decoded.shape == expected.shape
-            assert bit_equal(decoded, expected).all()
+            same = bit_equal(decoded, expected)
+            if codec.lossless or not np.isfinite(expected).any():
+                assert same.all()
+            else:  # processors may round a 9/7 transform differently, by one level of the scale at most
+                valid = np.isfinite(expected) & (expected != codec.missing)
+                assert same[~valid].all()
+                error = abs(decoded[valid].astype("f8") - expected[valid].astype("f8"))
+                assert error.max(initial=0) <= one_level((folder / "encoded.bin").read_bytes())
 
 
 @pytest.mark.parametrize("folder", sorted(GOLDEN.glob("v*")), ids=lambda p: p.name)

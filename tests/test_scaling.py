@@ -31,7 +31,10 @@ def test_the_record_round_trips(kind, per, dtype):
 def test_edges_are_the_extremes_of_chunk_or_plane():
     planes = np.arange(24.0).reshape(2, 3, 4)
     assert [fit(planes, kind="minmax", per="chunk", clip=None).edges(k) for k in (0, 1)] == [(0, 23), (0, 23)]
-    assert [fit(planes, kind="minmax", per="plane", clip=None).edges(k) for k in (0, 1)] == [(0, 11), (12, 23)]
+    assert [fit(planes, kind="minmax", per="plane", clip=None).edges(k) for k in (0, 1)] == [
+        (0, 11),
+        (12, 23),
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i4"])

@@ -48,7 +48,8 @@ class Lattice:
 
     def values(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """Compute the value of each level: float64 arithmetic, rounded once to ``dtype``, then nudged."""
-        line = (self.origin + np.arange(self.top + 1) * self.step).astype(dtype)
+        with np.errstate(over="ignore"):  # of levels that no chunk of ours has
+            line = (self.origin + np.arange(self.top + 1) * self.step).astype(dtype)
         numbers = keys(line)
         return unkeys(numbers + self.nudges.astype(numbers.dtype), dtype)
 

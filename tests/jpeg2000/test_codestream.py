@@ -87,7 +87,9 @@ def test_a_prefix_decodes_to_what_the_engine_reduces_to(shape, reversible, ht, m
     if ht:
         stream = htj2k.encode(smooth.astype("u2"), layout)
     else:
-        stream = openjpeg.encode(lambda k, out: np.copyto(out, smooth[k], casting="unsafe"), layout, size=None)
+        stream = openjpeg.encode(
+            lambda k, out: np.copyto(out, smooth[k], casting="unsafe"), layout, size=None
+        )
     body, lengths = dissect(stream, layout)
     for level in range(1, d + 1):
         prefix = body[: sum(lengths[: len(lengths) - level])]
@@ -131,7 +133,9 @@ def test_the_index_tells_where_resolutions_begin():
     exported = indexed(layout, body, lengths)
     assert dissect(exported, layout) == (body, lengths)
     assert exported.count(b"\xff\x90") >= len(lengths)
-    assert (decoded(exported, layout.shape, ht=False) == decoded(assemble(layout, body), layout.shape, ht=False)).all()
+    assert (
+        decoded(exported, layout.shape, ht=False) == decoded(assemble(layout, body), layout.shape, ht=False)
+    ).all()
 
 
 def test_an_unknown_header_is_an_error_and_not_a_guess():

@@ -53,13 +53,13 @@ def test_all_libraries_write_the_same_bytes_and_read_the_same_integers(layout):
 
 
 def test_a_refusal_gives_the_library_s_reason():
-    with pytest.raises(EngineError, match="OpenJPEG could not encode 3 planes of 50 x 70 points: .+"):
+    with pytest.raises(EngineError, match=r"OpenJPEG could not encode 3 planes of 50 x 70 points: .+"):
         openjpeg.encode(fill, Layout(PLANES.shape, 12, 9))
 
 
 @pytest.mark.parametrize("stream", [b"", b"\xff\x4f", bytes(200), b"\xff\x4f\xff\x51" + bytes(200)])
 def test_what_is_no_codestream(stream):
-    with pytest.raises(FormatError, match="OpenJPEG cannot decode this codestream: .+"):
+    with pytest.raises(FormatError, match=r"OpenJPEG cannot decode this codestream: .+"):
         decode(stream)
 
 
@@ -88,8 +88,7 @@ def test_damage_in_one_thread_is_not_seen_in_another():
     def work(i: int) -> bool:
         try:
             return bool((decode(bad if i % 2 else stream) == PLANES).all())
-        except FormatError as problem:
-            assert "OpenJPEG" in str(problem)
+        except FormatError:
             return False
 
     with ThreadPoolExecutor(8) as pool:

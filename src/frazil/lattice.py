@@ -120,7 +120,8 @@ def find(values: npt.NDArray[Any]) -> tuple[Lattice, npt.NDArray[np.uint32]] | N
     """
     stride = max(values.size // SAMPLE, 1)
     few = np.unique(values[::stride]).astype("f8")
-    step = _spacing(few, values.dtype) if len(few) >= FEWEST else None
+    with np.errstate(over="ignore"):  # a lattice has no range that large
+        step = _spacing(few, values.dtype) if len(few) >= FEWEST else None
     if step is None:
         return None
     low, high = float(values.min()), float(values.max())

@@ -24,7 +24,7 @@ DTYPES = container.DTYPES
 
 class TestRatio(CodecContract):
     codec = JP2K(ratio=6)
-    tolerance = 0.03
+    tolerance = 0.04
     tiny_tolerance = 1.0
 
 
@@ -352,8 +352,7 @@ def test_every_byte_of_a_prefix_is_checked(case):
     codec, x = PREFIXES[case]
     data = codec.encode(x)
     needed = codec.bytes_needed(data[:100], 2)
-    start = len(data) - sum(len(p) for p in container.unpack(data)[1].values())
-    for at in range(start - 8, needed):
+    for at in range(container.peek(data).spans["S"][0], needed):
         damaged = bytearray(data[:needed])
         damaged[at] ^= 1 << at % 8
         with pytest.raises(FormatError):

@@ -98,9 +98,10 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
     if len(payload) < 4:
         raise TruncatedError(f"JPEG 2000 section ends after {len(payload)} bytes, inside its head")
     flags, bits, at, step = payload[0], payload[1], 2, 0.0
-    if flags > 3 or not 1 <= bits <= 32:
-        raise FormatError(f"impossible JPEG 2000 head: flags {flags}, {bits} bits a sample")
     ht, reversible = bool(flags & HT), bool(flags & REVERSIBLE)
+    possible = range(1, 26) if not ht else (8, 16, 32) if reversible else (16,)
+    if flags > 3 or bits not in possible:
+        raise FormatError(f"impossible JPEG 2000 head: flags {flags}, {bits} bits a sample")
     if ht and not reversible:
         step = float(np.frombuffer(b"\0\0" + bytes(payload[2:4]), "<f4")[0])
         at = 4

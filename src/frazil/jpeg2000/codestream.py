@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -298,6 +299,7 @@ def _bands(d: int) -> list[tuple[int, int]]:
     return [(d, 0)] + [(level, band) for level in range(d, 0, -1) for band in (1, 2, 3)]
 
 
+@lru_cache(maxsize=64)
 def _steps(layout: Layout) -> list[int]:
     """List the quantisation fields of QCD, one a subband (equations E-3 and E-5)."""
     bands = _bands(layout.decompositions)

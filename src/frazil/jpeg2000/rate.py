@@ -24,13 +24,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from frazil.jpeg2000 import exact, htj2k, openjpeg
-from frazil.jpeg2000.codestream import Layout, assemble, decompositions
-from frazil.jpeg2000.coding import Coded, decode, finish
-from frazil.levels import to_levels
-from frazil.scaling import MAX_LEVELS, MINMAX, Linear
+from frazil.jpeg2000 import exact, htj2k
+from frazil.jpeg2000.codestream import decompositions
+from frazil.jpeg2000.coding import Coded, finish
+from frazil.jpeg2000.encodings import ebcot, ht_layout, integers, reversible
+from frazil.jpeg2000.sample import FINE, Sample, next_step
+from frazil.scaling import MAX_LEVELS, Linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +38,9 @@ if TYPE_CHECKING:
 
     from frazil.masks import Valid
 
-WINDOW = 128
-SAMPLED, SAMPLE_MIN = 8, 1 << 17  # an eighth of the points, at least 131072 of them
 LEVEL_PER_RMSE = 0.6
 FEWEST_BITS, USUAL_BITS, MOST_BITS = 6, 16, 20  # 9/7 in OpenJPEG overflows beyond 20 bits at six resolutions
 SMALL, NARROW, ROOMY = 1 << 14, 32, 6  # points, rows, bits a point: below, all 16 bits cost little time
-FINE = 2 / 65536
 CLOSE = 0.04
 LARGE = 1 << 19  # points from which another encoding is not a small matter
 SQRT12 = math.sqrt(12)
@@ -75,13 +71,12 @@ def encode(
 def _by_quality(planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: bool) -> Coded:
     """``rmse`` is a fraction of the range."""
     if rmse < (10 if ht else 0.5) * FINE / SQRT12:
-        return _reversible(planes, scale, min(math.ceil(1 / (rmse * SQRT12)), MAX_LEVELS - 1), ht=ht)
+        return reversible(planes, scale, min(math.ceil(1 / (rmse * SQRT12)), MAX_LEVELS - 1), ht=ht)
     if ht:
-        sample = Sample.of(planes, scale)
-        return _ht(planes, scale, sample.step_for_rmse(rmse))
+        return _Ht.of(planes, scale).encode(Sample.of(planes, scale).step_for_rmse(rmse))
     scale = replace(scale, levels=_levels_for(rmse))
     asked = -20 * math.log10(rmse)
-    return _ebcot(planes, scale, psnr=asked + Sample.of(planes, scale).shortfall(asked))
+    return ebcot(planes, scale, psnr=asked + Sample.of(planes, scale).shortfall(asked))
 
 
 def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
@@ -95,9 +90,25 @@ def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, va
     if not ht:
         levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step))
         return _ebcot_close(planes, replace(scale, levels=levels), size)
-    return _search(
-        lambda s: _ht(planes, scale, s), step, size, sample.slope, tries=5 if planes.size > LARGE else 8
-    )
+    tries = 5 if planes.size > LARGE else 8
+    return _search(_Ht.of(planes, scale).encode, step, size, sample.slope, tries=tries)
+
+
+@dataclass(frozen=True)
+class _Ht:
+    """A chunk's levels, made once and encoded with any step."""
+
+    integers: npt.NDArray[Any]
+    scale: Linear
+
+    @classmethod
+    def of(cls, planes: npt.NDArray[Any], scale: Linear) -> _Ht:
+        scale = replace(scale, levels=htj2k.LEVELS)
+        return cls(integers(planes, scale, htj2k.HEADROOM, "u2"), scale)
+
+    def encode(self, step: float) -> Coded:
+        layout = ht_layout(self.integers.shape, step)
+        return finish(htj2k.encode(self.integers, layout), layout, self.scale)
 
 
 def _search(encode: Callable[[float], Coded], step: float, size: int, slope: float, *, tries: int) -> Coded:
@@ -113,7 +124,7 @@ def _search(encode: Callable[[float], Coded], step: float, size: int, slope: flo
             fitting = (step, coded)
         if (1 - CLOSE) * size <= got <= size:
             break
-        aim = _next_step(step, got, size * (1 - CLOSE / 3), slope)
+        aim = next_step(step, got, size * (1 - CLOSE / 3), slope)
         if fitting and over and not over[0] < aim < fitting[0]:
             aim = math.sqrt(over[0] * fitting[0])
         if htj2k.round_step(aim) == htj2k.round_step(step):
@@ -128,11 +139,11 @@ def _search(encode: Callable[[float], Coded], step: float, size: int, slope: flo
 def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     """More bytes than 16-bit levels can use: exact if that fits, else as many levels as do."""
     whole = exact.encode(planes, ht=htj2k.takes(planes.shape), valid=valid)
-    if len(whole.body) <= size:
+    if len(whole.body) + len(whole.scale.pack(planes.dtype)) <= size:
         return whole if ht else exact.encode(planes, ht=False, valid=valid)
     levels, best = 1 << 17, None
     for _ in range(5):
-        coded = _reversible(planes, scale, levels, ht=ht)
+        coded = reversible(planes, scale, levels, ht=ht)
         got = len(coded.body)
         if best is None or (got <= size and (len(best.body) > size or got > len(best.body))):
             best = coded
@@ -146,56 +157,20 @@ def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid
     return best if best is not None else coded
 
 
-def _reversible(planes: npt.NDArray[Any], scale: Linear, levels: int, *, ht: bool) -> Coded:
-    scale = replace(scale, levels=levels)
-    bits = levels.bit_length()
-    layout = exact.integers_layout(planes.shape, bits, ht=ht)
-    if ht:
-        stream = htj2k.encode(_integers(planes, scale, 0, f"u{layout.bits // 8}"), layout)
-    else:
-        stream = openjpeg.encode(lambda k, out: _fill(planes, scale, k, 0, out), layout)
-    return finish(stream, layout, scale)
-
-
-def _ebcot(
-    planes: npt.NDArray[Any], scale: Linear, *, size: int | None = None, psnr: float | None = None
-) -> Coded:
-    n, y, x = planes.shape
-    layout = Layout((n, y, x), scale.levels.bit_length(), decompositions(y, x))
-    stream = openjpeg.encode(lambda k, out: _fill(planes, scale, k, 0, out), layout, size=size, psnr=psnr)
-    return finish(stream, layout, scale)
-
-
 def _ebcot_close(planes: npt.NDArray[Any], scale: Linear, size: int) -> Coded:
     """Look a little beyond ``size`` where much of it is left: few bytes have few truncation points."""
-    coded = _ebcot(planes, scale, size=size)
+    coded = ebcot(planes, scale, size=size)
     if len(coded.body) < (1 - CLOSE) * size and planes.size < LARGE:
-        over = _ebcot(planes, scale, size=int((1 + CLOSE) * size))
+        over = ebcot(planes, scale, size=int((1 + CLOSE) * size))
         if len(over.body) - size < size - len(coded.body):
             return over
     return coded
-
-
-def _ht(planes: npt.NDArray[Any], scale: Linear, step: float) -> Coded:
-    scale = replace(scale, levels=htj2k.LEVELS)
-    return _ht_levels(_integers(planes, scale, htj2k.HEADROOM, "u2"), scale, step)
-
-
-def _ht_levels(integers: npt.NDArray[Any], scale: Linear, step: float) -> Coded:
-    n, y, x = integers.shape
-    layout = Layout((n, y, x), 16, decompositions(y, x, ht=True), ht=True, step=htj2k.round_step(step))
-    return finish(htj2k.encode(integers, layout), layout, scale)
 
 
 def _levels_for(rmse: float) -> int:
     """2**bits - 1 levels, the fewest whose distance is at most `LEVEL_PER_RMSE` of ``rmse``."""
     bits = math.ceil(math.log2(1 / (LEVEL_PER_RMSE * rmse) + 1))
     return int((1 << min(max(bits, FEWEST_BITS), MOST_BITS)) - 1)
-
-
-def _next_step(step: float, got: int, wanted: float, slope: float) -> float:
-    """Size falls as step**slope; the slope is negative."""
-    return float(step * (wanted / max(got, 1)) ** (1 / slope))
 
 
 def _divisible(scale: Linear, planes: int) -> bool:
@@ -206,91 +181,3 @@ def _divisible(scale: Linear, planes: int) -> bool:
         if not math.isfinite(span) or 0 < span < 2.0**-990:
             return False
     return True
-
-
-def _integers(planes: npt.NDArray[Any], scale: Linear, offset: int, dtype: str) -> npt.NDArray[Any]:
-    out = np.empty(planes.shape, dtype)
-    for k in range(len(planes)):
-        _fill(planes, scale, k, offset, out[k])
-    return out
-
-
-def _fill(planes: npt.NDArray[Any], scale: Linear, k: int, offset: int, out: npt.NDArray[Any]) -> None:
-    plane = planes[k] if planes.dtype in (np.dtype("f4"), np.dtype("f8")) else planes[k].astype("f8")
-    low, step = scale.line(k)
-    to_levels(plane, low, 1 / step if step > 0 else 0.0, scale.levels, offset, out)
-
-
-@dataclass
-class Sample:
-    """Windows of a chunk as one small stack, whose sizes and errors stand for the chunk's."""
-
-    integers: npt.NDArray[np.uint16]
-    scale: Linear
-    share: float
-    levels: int
-    slope: float = -1.0
-
-    @classmethod
-    def of(cls, planes: npt.NDArray[Any], scale: Linear) -> Sample:
-        """Take windows evenly over planes, rows and columns."""
-        if not htj2k.takes(planes.shape):
-            planes = planes.reshape(1, 1, -1) if len(scale.values) == 1 else planes.transpose(0, 2, 1)
-        n, y, x = planes.shape
-        wy, wx = min(y, WINDOW), min(x, WINDOW)
-        per = (y // wy) * (x // wx)
-        wanted = min(planes.size, max(planes.size // SAMPLED, SAMPLE_MIN)) / (wy * wx)
-        count = min(max(math.ceil(wanted), 1), n * per)
-        levels, scale = scale.levels, replace(scale, levels=htj2k.LEVELS)
-        integers = np.empty((count, wy, wx), "u2")
-        for i in range(count):
-            k, cell = divmod(int((i + 0.5) * n * per / count), per)
-            top, left = (cell // (x // wx)) * wy, (cell % (x // wx)) * wx
-            window = planes[k : k + 1, top : top + wy, left : left + wx]
-            own = replace(scale, values=scale.values[k : k + 1]) if len(scale.values) > 1 else scale
-            _fill(window, own, 0, htj2k.HEADROOM, integers[i])
-        return cls(integers, scale, integers.size / planes.size, levels)
-
-    def step_for_size(self, size: int) -> float:
-        """Step at which the whole chunk takes about ``size`` bytes; below `FINE` if no step does."""
-        wanted = size * self.share
-        step, last = 1 / 512, None
-        for _ in range(8):
-            got = len(_ht_levels(self.integers, self.scale, step).body)
-            if last is not None and got != last[1] and step != last[0]:
-                slope = math.log(got / last[1]) / math.log(step / last[0])
-                self.slope = min(max(slope, -4.0), -0.15)
-            if abs(math.log(got / wanted)) < 0.05:
-                return step
-            last = (step, got)
-            step = min(max(_next_step(step, got, wanted, self.slope), step / 64, FINE / 4), step * 64, 0.5)
-            if step == last[0]:
-                break
-        return step
-
-    def rmse(self, step: float) -> float:
-        """RMSE of the sample at ``step``, as a fraction of the range."""
-        coded = _ht_levels(self.integers, self.scale, step)
-        decoded = htj2k.decode(assemble(coded.layout, coded.body), coded.layout.shape)
-        error = decoded.astype("f4") - self.integers
-        return float(np.sqrt(np.mean(error * error, dtype="f8"))) / htj2k.LEVELS
-
-    def shortfall(self, psnr: float) -> float:
-        """By how many dB OpenJPEG misses ``psnr``, which it estimates from norms of wavelets; -3 to 3."""
-        planes = self.integers.astype("f4")
-        scale = Linear(MINMAX, self.levels, np.array([[htj2k.HEADROOM, htj2k.HEADROOM + htj2k.LEVELS]], "f8"))
-        coded = _ebcot(planes, scale, psnr=psnr)
-        record = scale.pack(np.dtype("f4"))
-        error = decode(scale, record, coded.pack(record), coded.layout.shape, np.dtype("f4")) - planes
-        rmse = math.sqrt(np.mean(error * error, dtype="f8")) / htj2k.LEVELS
-        return min(max(psnr + 20 * math.log10(max(rmse, 1e-9)), -3.0), 3.0)
-
-    def step_for_rmse(self, rmse: float) -> float:
-        """Step at which the RMSE is about ``rmse`` of the range."""
-        step = min(rmse * SQRT12, 0.25)
-        for _ in range(6):
-            got = self.rmse(step)
-            if abs(math.log(max(got, 1e-9) / rmse)) < 0.02:
-                break
-            step = min(max(step * min(max(rmse / max(got, 1e-9), 1 / 8), 8.0), FINE), 0.5)
-        return step

@@ -83,7 +83,7 @@ CASES: dict[str, tuple[JP2K, np.ndarray]] = {
 
 
 def _recheck(data: bytes, case: str) -> bytes:
-    """Make the checks inside the sections right again where they can be found, so that decoders are reached."""
+    """Make the checks inside the sections right again where they can be found."""
     _, chunk = CASES[case]
     try:
         spec, sections = container.unpack(data)

@@ -40,14 +40,16 @@ class Sample:
             planes = planes.reshape(1, 1, -1) if len(scale.values) == 1 else planes.transpose(0, 2, 1)
         n, y, x = planes.shape
         wy, wx = min(y, WINDOW), min(x, WINDOW)
-        per = (y // wy) * (x // wx)
+        down, across = -(-y // wy), -(-x // wx)  # the last ones overlap: without the edges psnr missed by 1.5 dB
+        per = down * across
         wanted = min(planes.size, max(planes.size // SAMPLED, SAMPLE_MIN)) / (wy * wx)
         count = min(max(math.ceil(wanted), 1), n * per)
         levels, scale = scale.levels, replace(scale, levels=htj2k.LEVELS)
         integers = np.empty((count, wy, wx), "u2")
         for i in range(count):
             k, cell = divmod(int((i + 0.5) * n * per / count), per)
-            top, left = (cell // (x // wx)) * wy, (cell % (x // wx)) * wx
+            top = (y - wy) * (cell // across) // max(down - 1, 1)
+            left = (x - wx) * (cell % across) // max(across - 1, 1)
             window = planes[k : k + 1, top : top + wy, left : left + wx]
             own = replace(scale, values=scale.values[k : k + 1]) if len(scale.values) > 1 else scale
             fill(window, own, 0, htj2k.HEADROOM, integers[i])

@@ -425,6 +425,13 @@ def test_a_chunk_that_claims_more_planes_than_a_codestream_holds(coder):
             JP2K().decode(container.pack(container.ChunkSpec(shape, np.dtype("<f4")), sections))
 
 
+@pytest.mark.parametrize("shape", [(0, 1 << 62, 1 << 62), (1 << 62, 0)])
+def test_a_chunk_without_points_that_no_array_could_be(shape):
+    chunk = container.pack(container.ChunkSpec(shape, np.dtype("<f4")), {})
+    with pytest.raises(FormatError, match="no array has the shape"):
+        JP2K().decode(chunk)
+
+
 # -- company -------------------------------------------------------------------------------------------------
 
 

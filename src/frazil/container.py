@@ -281,7 +281,7 @@ def _spans(prefix: bytes | memoryview, at: int, end: int) -> dict[str, tuple[int
 def check_earned(head: Head) -> None:
     """Refuse a container that claims a far larger array than its length can stand for."""
     lengths = [max(length, 1) for length in head.spec.shape]
-    if math.prod(lengths) * head.spec.dtype.itemsize >= 1 << 63:  # also with a length of 0: no array is that large
+    if math.prod(lengths) * head.spec.dtype.itemsize >= 1 << 63:  # numpy: also if one is 0
         raise FormatError(f"no array has the shape {head.spec.shape} that the container claims")
     if head.spec.nbytes > FREE_BYTES + EARNED_PER_BYTE * head.total:
         raise FormatError(

@@ -47,10 +47,10 @@ def publish(name: str, text: str, *, write: bool) -> None:
     if not write:
         return
     page = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(\n<!-- /{re.escape(name)} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     if not pattern.search(page):
         raise SystemExit(f"{PAGE} has no place for {name!r}: add <!-- {name} --> and <!-- /{name} -->")
-    PAGE.write_text(pattern.sub(lambda m: f"{m[1]}\n{text}\n{m[2]}", page), encoding="utf-8")
+    PAGE.write_text(pattern.sub(lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page), encoding="utf-8")
 
 
 def _show(cell: object) -> str:

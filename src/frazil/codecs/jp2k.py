@@ -11,7 +11,7 @@ import numpy as np
 
 from frazil import container
 from frazil.codecs.base import MASK, PlaneCodec, take
-from frazil.errors import ConfigurationError, FormatError, NoRoomError, UnsupportedArrayError
+from frazil.errors import ConfigurationError, FormatError, NoRoomError, TruncatedError, UnsupportedArrayError
 from frazil.jpeg2000 import coding
 from frazil.jpeg2000.codestream import MAX_COMPONENTS
 from frazil.planes import stack_shape
@@ -160,7 +160,10 @@ class JP2K(PlaneCodec):
         shape = stack_shape(head.spec.shape)
         (first, last), (start, _) = head.spans[SCALE], head.spans[STREAM]
         scale = unpack(bytes(prefix[first:last]), shape[0], head.spec.dtype)
-        stream = coding.read_head(prefix[start:], coding.stacked(shape, scale))
+        try:
+            stream = coding.read_head(prefix[start:], coding.stacked(shape, scale))
+        except TruncatedError:
+            return min(len(prefix) + 256, head.total)
         direct = coding.direct_level(stream.layout, scale, head.spec.dtype, level)
         return start + stream.stop(direct) if direct else head.total
 

@@ -60,7 +60,7 @@ def encode(
         return None
     ht = ht and htj2k.takes(planes.shape)
     if psnr is not None:
-        return _by_quality(planes, scale, 10 ** (-psnr / 20), ht=ht)
+        return _by_quality(planes, scale, 10 ** (-psnr / 20), ht=ht, valid=valid)
     shape = planes.shape
     d = decompositions(shape[1], shape[2], ht=ht)
     size = max((budget or 0) - len(scale.pack(planes.dtype)) - 3 - 2 * d, 1)
@@ -68,15 +68,17 @@ def encode(
     return _by_size(planes, scale, max(size, 1), ht=ht, valid=valid)
 
 
-def _by_quality(planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: bool) -> Coded:
-    """``rmse`` is a fraction of the range."""
+def _by_quality(
+    planes: npt.NDArray[Any], scale: Linear, rmse: float, *, ht: bool, valid: Valid | None
+) -> Coded:
+    """``rmse`` is a fraction of the range, over valid points."""
     if rmse < (10 if ht else 0.5) * FINE / SQRT12:
         return reversible(planes, scale, min(math.ceil(1 / (rmse * SQRT12)), MAX_LEVELS - 1), ht=ht)
     if ht:
-        return _Ht.of(planes, scale).encode(Sample.of(planes, scale).step_for_rmse(rmse))
+        return _Ht.of(planes, scale).encode(Sample.of(planes, scale, valid).step_for_rmse(rmse))
     scale = replace(scale, levels=_levels_for(rmse))
     asked = -20 * math.log10(rmse)
-    return ebcot(planes, scale, psnr=asked + Sample.of(planes, scale).shortfall(asked))
+    return ebcot(planes, scale, psnr=asked + Sample.of(planes, scale, valid).shortfall(asked))
 
 
 def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:

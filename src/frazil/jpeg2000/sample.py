@@ -17,43 +17,65 @@ from frazil.scaling import MINMAX, Linear
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-WINDOW = 128
-SAMPLED, SAMPLE_MIN = 8, 1 << 17  # an eighth of the points, at least 131072 of them
+    from frazil.masks import Valid
+
+WINDOW, MOST_WINDOWS = 128, 256
+SAMPLED, SAMPLE_MIN = 8, 1 << 17  # an eighth of the points, at least 131072 of them,
+SMALL, SMALL_MIN = 1 << 19, 1 << 18  # and of small chunks, whose parts differ more, 262144
 FINE = 2 / 65536  # the smallest step that 16-bit levels are good for
 
 
 @dataclass
 class Sample:
-    """Windows of a chunk as one small stack, whose sizes and errors stand for the chunk's."""
+    """Windows of a chunk as one small stack, whose sizes and errors stand for the chunk's.
+
+    ``counts`` marks the points whose errors count, where not all do: what was
+    filled in is smoother than the data around it.
+    """
 
     integers: npt.NDArray[np.uint16]
     scale: Linear
     share: float
     levels: int
+    counts: npt.NDArray[np.bool_] | None = None
     slope: float = -1.0
     headers: int = 0
 
     @classmethod
-    def of(cls, planes: npt.NDArray[Any], scale: Linear) -> Sample:
+    def of(cls, planes: npt.NDArray[Any], scale: Linear, valid: Valid | None = None) -> Sample:
         """Take windows evenly over planes, rows and columns."""
+        where = None if valid is None else valid()
         if not htj2k.takes(planes.shape):
-            planes = planes.reshape(1, 1, -1) if len(scale.values) == 1 else planes.transpose(0, 2, 1)
+            order = (0, 2, 1) if len(scale.values) > 1 else None
+            planes = planes.transpose(order) if order else planes.reshape(1, 1, -1)
+            if where is not None:
+                where = where.transpose(order) if order else where.reshape(1, 1, -1)
         n, y, x = planes.shape
         wy, wx = min(y, WINDOW), min(x, WINDOW)
-        down, across = -(-y // wy), -(-x // wx)  # the last ones overlap: without the edges psnr missed by 1.5 dB
+        down, across = (
+            -(-y // wy),
+            -(-x // wx),
+        )  # the last ones overlap: without the edges psnr missed by 1.5 dB
         per = down * across
-        wanted = min(planes.size, max(planes.size // SAMPLED, SAMPLE_MIN)) / (wy * wx)
-        count = min(max(math.ceil(wanted), 1), n * per)
+        least = SMALL_MIN if planes.size <= SMALL else SAMPLE_MIN
+        wanted = min(planes.size, max(planes.size // SAMPLED, least)) / (wy * wx)
+        count = min(max(math.ceil(wanted), 1), n * per, MOST_WINDOWS)
         levels, scale = scale.levels, replace(scale, levels=htj2k.LEVELS)
         integers = np.empty((count, wy, wx), "u2")
+        counts = None if where is None else np.empty(integers.shape, np.bool_)
         for i in range(count):
             k, cell = divmod(int((i + 0.5) * n * per / count), per)
             top = (y - wy) * (cell // across) // max(down - 1, 1)
             left = (x - wx) * (cell % across) // max(across - 1, 1)
-            window = planes[k : k + 1, top : top + wy, left : left + wx]
+            rows, columns = slice(top, top + wy), slice(left, left + wx)
+            window = planes[k : k + 1, rows, columns]
+            if where is not None and counts is not None:
+                counts[i] = where[k, rows, columns]
             own = replace(scale, values=scale.values[k : k + 1]) if len(scale.values) > 1 else scale
             fill(window, own, 0, htj2k.HEADROOM, integers[i])
-        return cls(integers, scale, integers.size / planes.size, levels)
+        if counts is not None and not counts.any():
+            counts = None
+        return cls(integers, scale, integers.size / planes.size, levels, counts)
 
     def step_for_size(self, size: int) -> float:
         """Step at which the whole chunk takes about ``size`` bytes; below `FINE` if no step does."""
@@ -84,8 +106,7 @@ class Sample:
         """RMSE of the sample at ``step``, as a fraction of the range."""
         layout = ht_layout(self.integers.shape, step)
         decoded = htj2k.decode(htj2k.encode(self.integers, layout), layout.shape)
-        error = decoded.astype("f4") - self.integers
-        return float(np.sqrt(np.mean(error * error, dtype="f8"))) / htj2k.LEVELS
+        return self._rms(decoded.astype("f4") - self.integers)
 
     def shortfall(self, psnr: float) -> float:
         """By how many dB OpenJPEG misses ``psnr``, which it estimates from norms of wavelets; -3 to 3."""
@@ -94,8 +115,13 @@ class Sample:
         coded = ebcot(planes, scale, psnr=psnr)
         record = scale.pack(np.dtype("f4"))
         error = decode(scale, record, coded.pack(record), coded.layout.shape, np.dtype("f4")) - planes
-        rmse = math.sqrt(np.mean(error * error, dtype="f8")) / htj2k.LEVELS
+        rmse = self._rms(error)
         return min(max(psnr + 20 * math.log10(max(rmse, 1e-9)), -3.0), 3.0)
+
+    def _rms(self, error: npt.NDArray[Any]) -> float:
+        """Root mean square where it counts, as a fraction of the range."""
+        square = np.mean(error * error, dtype="f8", where=True if self.counts is None else self.counts)
+        return math.sqrt(square) / htj2k.LEVELS
 
     def step_for_rmse(self, rmse: float) -> float:
         """Step at which the RMSE is about ``rmse`` of the range."""

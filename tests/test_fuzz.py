@@ -15,7 +15,7 @@ import pytest
 from frazil import JP2K, container, scaling
 from frazil.codecs.base import seal
 from frazil.errors import FrazilError
-from frazil.jpeg2000 import coding
+from frazil.jpeg2000 import section
 from frazil.planes import stack_shape
 from frazil.testing import field, reseal
 
@@ -92,8 +92,8 @@ def _recheck(data: bytes, case: str) -> bytes:
         if sections.keys() >= {"S", "J"}:
             planes = stack_shape(chunk.shape)
             scale = scaling.unpack(sections["S"], planes[0], chunk.dtype)
-            head = coding.read_head(sections["J"], coding.stacked(planes, scale))
-            coded = coding.Coded(scale, head.layout, sections["J"][head.start :], (*head.lengths, 0))
+            head = section.read_head(sections["J"], section.stacked(planes, scale))
+            coded = section.Coded(scale, head.layout, sections["J"][head.start :], (*head.lengths, 0))
             sections["J"] = coded.pack(sections["S"])
         return container.pack(spec, sections)
     except FrazilError:

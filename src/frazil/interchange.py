@@ -32,7 +32,7 @@ from frazil import container, masks
 from frazil.codecs.base import MASK, seal, unseal
 from frazil.codecs.jp2k import JP2K, SCALE, STREAM
 from frazil.errors import FormatError
-from frazil.jpeg2000 import boxes, coding
+from frazil.jpeg2000 import boxes, section
 from frazil.planes import stack_shape
 from frazil.scaling import MINMAX, STANDARD, Exact, Linear, Scale
 from frazil.scaling import unpack as read_scale
@@ -88,8 +88,8 @@ def unpack(chunk: bytes) -> Triple:
         rest = {tag: _text(payload) for tag, payload in sections.items() if tag != MASK and tag.isupper()}
         return Triple(jp2=None, record={**record, "sections": rest}, missing=missing)
     scale = read_scale(sections[SCALE], n, spec.dtype)
-    stack = coding.stacked((n, y, x), scale)
-    layout = coding.read_head(sections[STREAM], stack).layout
+    stack = section.stacked((n, y, x), scale)
+    layout = section.read_head(sections[STREAM], stack).layout
     record["samples"] = {"components": stack[0], "bits": layout.bits, "coder": "ht" if layout.ht else "ebcot"}
     record["scaling"] = _describe_scale(scale, sections[SCALE], ht=layout.ht and not layout.reversible)
     jp2 = boxes.wrap(JP2K.codestream(chunk), stack, layout.bits, ht=layout.ht)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from frazil import lattice
-from frazil.jpeg2000 import coding, exact
+from frazil.jpeg2000 import decoding, exact
 from frazil.keys import keys, unkeys
 from frazil.scaling import Exact, OnLattice
 
@@ -16,7 +16,7 @@ DTYPES = ["f2", "f4", "f8", "i2", "u2", "i4", "u1"]
 
 def decoded(coded, planes):
     record = coded.scale.pack(planes.dtype)
-    return coding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
+    return decoding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

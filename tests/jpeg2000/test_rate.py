@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from frazil.jpeg2000 import coding, rate
+from frazil.jpeg2000 import decoding, rate
 from frazil.jpeg2000.sample import Sample
 from frazil.scaling import fit
 
@@ -22,7 +22,7 @@ def scale_of(planes, per="chunk"):
 
 def error_of(coded, planes):
     record = coded.scale.pack(planes.dtype)
-    decoded = coding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
+    decoded = decoding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
     return math.sqrt(np.mean((decoded.astype("f8") - planes) ** 2)) / np.ptp(planes)
 
 
@@ -53,7 +53,7 @@ def test_quality_counts_valid_points_alone(ht):
     valid[0, :, 192:] = False
     coded = rate.encode(planes, scale_of(planes), ht=ht, budget=None, psnr=60.0, valid=lambda: valid)
     record = coded.scale.pack(planes.dtype)
-    decoded = coding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
+    decoded = decoding.decode(coded.scale, record, coded.pack(record), planes.shape, planes.dtype)
     rmse = math.sqrt(np.mean((decoded[valid] - planes[valid]) ** 2, dtype="f8"))
     assert 20 * math.log10(np.ptp(planes) / rmse) == pytest.approx(60, abs=0.5)
 

@@ -71,9 +71,7 @@ def demo(
     how = f"with {codec}" if codec else "to one bit a value"
     screen.print(Text(f"frazil {__version__}: {len(names)} real fields, compressed {how}", style="bold"))
     codecs = {name: _compress(name, out, codec) for name in names}
-    screen.print(
-        f"1. compressed    to {out}/NAME.zarr (Zarr v3)", markup=False
-    )
+    screen.print(f"1. compressed    to {out}/NAME.zarr (Zarr v3)", markup=False)
     decoded = _read_elsewhere(names, out)
     screen.print("2. read back     by plain xarray in a fresh process without 'import frazil'")
     results = [_judge(name, out, codecs[name], decoded[name]) for name in names]

@@ -12,7 +12,7 @@ import numpy as np
 from frazil import container
 from frazil.codecs.base import MASK, PlaneCodec, take
 from frazil.errors import ConfigurationError, FormatError, NoRoomError, TruncatedError, UnsupportedArrayError
-from frazil.jpeg2000 import coding
+from frazil.jpeg2000 import decoding, section
 from frazil.jpeg2000.codestream import MAX_COMPONENTS
 from frazil.planes import stack_shape
 from frazil.scaling import Scale, fit, unpack
@@ -161,10 +161,10 @@ class JP2K(PlaneCodec):
         (first, last), (start, _) = head.spans[SCALE], head.spans[STREAM]
         scale = unpack(bytes(prefix[first:last]), shape[0], head.spec.dtype)
         try:
-            stream = coding.read_head(prefix[start:], coding.stacked(shape, scale))
+            stream = section.read_head(prefix[start:], section.stacked(shape, scale))
         except TruncatedError:
             return min(len(prefix) + 256, head.total)
-        direct = coding.direct_level(stream.layout, scale, head.spec.dtype, level)
+        direct = decoding.direct_level(stream.layout, scale, head.spec.dtype, level)
         return start + stream.stop(direct) if direct else head.total
 
     @classmethod
@@ -184,7 +184,7 @@ class JP2K(PlaneCodec):
         record = take(sections, SCALE, cls.codec_id)
         shape = stack_shape(spec.shape)
         scale = unpack(record, shape[0], spec.dtype)
-        return coding.whole_stream(take(sections, STREAM, cls.codec_id), coding.stacked(shape, scale))
+        return section.whole_stream(take(sections, STREAM, cls.codec_id), section.stacked(shape, scale))
 
     @staticmethod
     def from_codestream(
@@ -209,21 +209,23 @@ class JP2K(PlaneCodec):
             If the codestream is damaged or is not laid out as frazil lays them out.
 
         """
-        coded = coding.adopt(stream, coding.stacked(stack_shape(spec.shape), scale), scale)
+        coded = section.adopt(stream, section.stacked(stack_shape(spec.shape), scale), scale)
         record = scale.pack(spec.dtype)
         sections = {MASK: mask} if mask else {}
         return container.pack(spec, sections | {SCALE: record, STREAM: coded.pack(record)})
 
-    def _code(self, planes: npt.NDArray[Any], spent: int, valid: Valid | None) -> coding.Coded | None:
+    def _code(self, planes: npt.NDArray[Any], spent: int, valid: Valid | None) -> section.Coded | None:
+        from frazil.jpeg2000 import exact, rate
+
         ht = self.coder == "ht"
         if self.reversible:
-            return coding.encode_exact(planes, ht=ht, valid=valid)
+            return exact.encode(planes, ht=ht, valid=valid)
         if self.psnr is None and self.ratio is None:
             raise ConfigurationError("JP2K needs a rate to encode: give ratio=, psnr= or reversible=True")
         wide = planes.astype("f4") if planes.dtype == "f2" else planes
         scale = fit(wide, kind=self.scaling, per=self.per, clip=self.clip, dtype=planes.dtype)
         budget = None if self.ratio is None else int(planes.nbytes / self.ratio) - spent
-        return coding.encode(wide, scale, ht=ht, budget=budget, psnr=self.psnr, valid=valid)
+        return rate.encode(wide, scale, ht=ht, budget=budget, psnr=self.psnr, valid=valid)
 
     def decode_planes(
         self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0
@@ -234,12 +236,12 @@ class JP2K(PlaneCodec):
             if len(sections[CONSTANT]) != dtype.itemsize:
                 raise FormatError(f"constant of {len(sections[CONSTANT])} bytes in an array of {dtype}")
             value = np.frombuffer(sections[CONSTANT], dtype.newbyteorder("<"))[0]
-            return np.full(coding.reduced_shape(shape, level), value, dtype)
+            return np.full(decoding.reduced_shape(shape, level), value, dtype)
         if RAW in sections:
             return _raw(sections[RAW], shape, dtype)[grid].copy()
         record = take(sections, SCALE, self.codec_id)
         scale = unpack(record, shape[0], dtype)
-        return coding.decode(scale, record, take(sections, STREAM, self.codec_id), shape, dtype, level)
+        return decoding.decode(scale, record, take(sections, STREAM, self.codec_id), shape, dtype, level)
 
 
 def _raw(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

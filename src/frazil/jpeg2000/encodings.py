@@ -9,7 +9,7 @@ import numpy as np
 
 from frazil.jpeg2000 import exact, htj2k, openjpeg
 from frazil.jpeg2000.codestream import Layout, decompositions
-from frazil.jpeg2000.coding import Coded, finish
+from frazil.jpeg2000.section import Coded, finish
 from frazil.levels import to_levels
 
 if TYPE_CHECKING:

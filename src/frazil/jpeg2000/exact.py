@@ -11,7 +11,8 @@ from frazil import lattice
 from frazil.errors import NoRoomError
 from frazil.jpeg2000 import htj2k, openjpeg
 from frazil.jpeg2000.codestream import MAX_COMPONENTS, Layout, assemble, decompositions
-from frazil.jpeg2000.coding import Coded, finish, samples
+from frazil.jpeg2000.decoding import samples
+from frazil.jpeg2000.section import Coded, finish
 from frazil.keys import keys
 from frazil.scaling import LIMB_BITS, Exact, OnLattice, Scale
 

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.jpeg2000 import exact, htj2k
 from frazil.jpeg2000.codestream import decompositions
-from frazil.jpeg2000.coding import Coded, finish
 from frazil.jpeg2000.encodings import ebcot, ht_layout, integers, reversible
 from frazil.jpeg2000.sample import FINE, Sample, next_step
+from frazil.jpeg2000.section import Coded, finish
 from frazil.scaling import MAX_LEVELS, Linear
 
 if TYPE_CHECKING:
@@ -55,7 +55,15 @@ def encode(
     psnr: float | None,
     valid: Valid | None,
 ) -> Coded | None:
-    """See `frazil.jpeg2000.coding.encode`."""
+    """Encode planes (n, y, x) with loss, for ``budget`` bytes or for ``psnr`` dB.
+
+    Points that are not ``valid`` may come back as anything.
+
+    Returns
+    -------
+    Coded or None
+        None where the range is beyond what float64 can divide into levels.
+    """
     if not _divisible(scale, len(planes)):
         return None
     ht = ht and htj2k.takes(planes.shape)

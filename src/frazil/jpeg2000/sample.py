@@ -10,7 +10,7 @@ import numpy as np
 
 from frazil.jpeg2000 import htj2k
 from frazil.jpeg2000.codestream import dissect
-from frazil.jpeg2000.coding import decode
+from frazil.jpeg2000.decoding import decode
 from frazil.jpeg2000.encodings import ebcot, fill, ht_layout
 from frazil.scaling import MINMAX, Linear
 

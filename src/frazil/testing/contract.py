@@ -1,18 +1,4 @@
-"""What every codec promises, as tests to inherit; and what it takes to write more of them.
-
-::
-
-    from frazil.testing import CodecContract
-
-    class TestDeflate16(CodecContract):
-        codec = Deflate16()
-        tolerance = 1e-5    # of the range: half of 1 / 65535, and then some
-
-The rest of a codec's test file is what is peculiar to that codec. Strategies
-for hypothesis (`shapes`, `float_arrays`, `int_arrays`, `bounds`) make arrays that
-weather never sends and users do; `reseal` lets a mutated chunk past the
-checksum, so that the decoder behind it is tested too.
-"""
+"""What every codec promises."""
 
 from __future__ import annotations
 
@@ -24,173 +10,20 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numcodecs.registry import get_codec
 
-from frazil import container
 from frazil.errors import ConfigurationError, FormatError, FrazilError, TruncatedError, UnsupportedArrayError
-
-try:
-    import pytest
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis import strategies as st
-    from hypothesis.extra import numpy as hnp
-except ImportError as error:
-    raise ImportError("frazil.testing needs pytest and hypothesis: pip install 'frazil[testing]'") from error
+from frazil.testing.arrays import SPECIALS, bit_equal, field, float_arrays, int_arrays
+from frazil.testing.chunks import mutants, roundtrip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import numpy.typing as npt
 
     from frazil.codecs.base import PlaneCodec
-
-__all__ = [
-    "CodecContract",
-    "bit_equal",
-    "bounds",
-    "field",
-    "float_arrays",
-    "int_arrays",
-    "reseal",
-    "roundtrip",
-    "shapes",
-]
-
-_SPECIALS = {  # bit patterns; the last two NaNs carry a payload and a sign
-    "f2": (0x7E00, 0x7C00, 0xFC00, 0x7E2A, 0xFE01),
-    "f4": (0x7FC00000, 0x7F800000, 0xFF800000, 0x7FC0002A, 0xFFC00001),
-    "f8": (0x7FF8 << 48, 0x7FF0 << 48, 0xFFF0 << 48, (0x7FF8 << 48) + 42, (0xFFF8 << 48) + 1),
-}
-
-
-def reseal(chunk: bytes) -> bytes:
-    """Give a mutated container the length and the CRC-32C that belong to its bytes.
-
-    Parameters
-    ----------
-    chunk : bytes
-        A container that was changed, cut or lengthened; its last four bytes
-        are taken for the old checksum.
-
-    Returns
-    -------
-    bytes
-        Which `frazil.container.unpack` believes, if the header still makes sense.
-
-    Examples
-    --------
-    >>> spec = container.ChunkSpec((2, 3), np.dtype("<f4"))
-    >>> data = container.pack(spec, {"J": b"abc"})
-    >>> container.unpack(reseal(data.replace(b"abc", b"abXYc")))[1]
-    {'J': b'abXYc'}
-    """
-    body = bytes(chunk[: -container.CRC_SIZE])
-    start = len(container.MAGIC) + 1
-    try:
-        _, after = container.read_varint(body, start, "length")
-    except FormatError:
-        pass  # no length to mend: the checksum alone
-    else:
-        rest = len(body) - after + start + container.CRC_SIZE
-        total = next(n for n in range(rest + 1, rest + 11) if rest + len(container.write_varint(n)) == n)
-        body = body[:start] + container.write_varint(total) + body[after:]
-    return body + int(google_crc32c.value(body)).to_bytes(container.CRC_SIZE, "little")
-
-
-def bit_equal(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Where two arrays of one dtype hold the same bits: NaN equals the same NaN, and 0.0 is not -0.0.
-
-    Examples
-    --------
-    >>> bit_equal(np.array([np.nan, 0.0]), np.array([np.nan, -0.0]))
-    array([ True, False])
-    """
-    first, second = np.asarray(a, order="C"), np.asarray(b, order="C")
-    bits = f"u{first.dtype.itemsize}"
-    first, second = (x.astype(x.dtype.newbyteorder("="), copy=False) for x in (first, second))
-    return np.asarray(first.reshape(first.shape).view(bits) == second.view(bits))
-
-
-def field(shape: tuple[int, ...] = (3, 32, 48), dtype: npt.DTypeLike = "f4") -> npt.NDArray[Any]:
-    """Return a smooth field with a little weather on it, 60 to 190 whatever the dtype.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : dtype-like
-
-    Examples
-    --------
-    >>> field((2, 4, 5), "u1").dtype
-    dtype('uint8')
-    """
-    n, y, x = (1, 1, 1, *shape)[-3:]
-    t, j, i = np.indices((math.prod(shape[:-2]) if len(shape) > 1 else n, y, x))
-    waves = 125 + 50 * np.sin(j / 9 + t / 5) + 10 * np.cos(i / 7 + t) + 2 * np.sin(i * j / 11)
-    return np.asarray(np.round(waves, 3).reshape(shape), dtype)
-
-
-def roundtrip(codec: Any, chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Encode and decode ``chunk``."""
-    return np.asarray(codec.decode(codec.encode(chunk)))
-
-
-def shapes(max_side: int = 24, max_rank: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
-    """Chunk shapes of 0 to ``max_rank`` axes, none of them empty."""
-    return hnp.array_shapes(min_dims=0, max_dims=max_rank, min_side=1, max_side=max_side).filter(
-        lambda shape: math.prod(shape) <= 4096
-    )
-
-
-@st.composite
-def float_arrays(
-    draw: st.DrawFn, dtypes: Sequence[str] = ("f4", "f8"), *, specials: bool = True
-) -> npt.NDArray[Any]:
-    """Draw floating-point chunks: smooth, noisy, constant or wild; with missing values if ``specials``."""
-    kind = draw(st.sampled_from(sorted(dtypes)))
-    dtype = np.dtype(draw(st.sampled_from("<>")) + kind)
-    shape = draw(shapes())
-    style = draw(st.sampled_from(["smooth", "noise", "constant", "wild"]))
-    if style == "wild":
-        elements = st.floats(width=8 * dtype.itemsize, allow_nan=False, allow_infinity=False)  # type: ignore[arg-type]
-        array = draw(hnp.arrays(dtype, shape, elements=elements))
-    elif style == "constant":
-        array = np.full(shape, draw(st.floats(-1000, 1000, width=16)), dtype)
-    else:
-        rng = np.random.default_rng(draw(st.integers(0, 99)))
-        array = (
-            field(shape, "f8") if style == "smooth" else rng.normal(draw(st.integers(-300, 300)), 20, shape)
-        )
-        array = np.asarray(array).astype(dtype)
-    if specials and draw(st.booleans()):
-        native = np.array(array, dtype.newbyteorder("="), order="C")
-        share = draw(st.sampled_from([0.1, 0.5, 1.0]))
-        rng = np.random.default_rng(draw(st.integers(0, 99)))
-        patterns = rng.choice(np.array(_SPECIALS[kind], f"u{dtype.itemsize}"), shape)
-        bits = np.where(rng.random(shape) < share, patterns, native.view(f"u{dtype.itemsize}"))
-        array = np.asarray(bits.astype(f"u{dtype.itemsize}").view(native.dtype)).astype(dtype)
-    return np.asarray(array)
-
-
-@st.composite
-def int_arrays(draw: st.DrawFn, dtypes: Sequence[str] = ("i2", "u2", "i4", "u1")) -> npt.NDArray[Any]:
-    """Draw integer chunks: smooth, constant, or anything that the dtype holds."""
-    dtype = np.dtype(draw(st.sampled_from("<>")) + draw(st.sampled_from(sorted(dtypes))))
-    shape = draw(shapes())
-    style = draw(st.sampled_from(["smooth", "constant", "wild"]))
-    info = np.iinfo(dtype)
-    if style == "smooth":
-        return field(shape, dtype)
-    if style == "constant":
-        return np.full(shape, draw(st.integers(int(info.min), int(info.max))), dtype)
-    return draw(hnp.arrays(dtype, shape))
-
-
-def bounds() -> st.SearchStrategy[float]:
-    """Absolute error bounds, in the units of the array; positive."""
-    return st.floats(2.0**-13, 100.0, width=32)
 
 
 class CodecContract:
@@ -337,7 +170,7 @@ class CodecContract:
     def test_missing_values_come_back_bit_for_bit(self) -> None:
         """NaN, the infinities, NaN payloads: scattered, as a coast, as a whole plane."""
         for kind in self.kinds("f"):
-            bits = np.array(_SPECIALS[kind], f"u{kind[1]}").view(kind)
+            bits = np.array(SPECIALS[kind], f"u{kind[1]}").view(kind)
             x = field((3, 32, 48), kind)
             x[0, :, :20] = np.nan
             x[1] = np.nan
@@ -349,7 +182,7 @@ class CodecContract:
     def test_nothing_but_missing_values(self) -> None:
         """A chunk without one valid point, whatever stands there."""
         for kind in self.kinds("f"):
-            for pattern in _SPECIALS[kind]:
+            for pattern in SPECIALS[kind]:
                 x = np.full((2, 8, 9), pattern, f"u{kind[1]}").view(kind)
                 self.check(x, roundtrip(self.codec, x))
 
@@ -441,7 +274,7 @@ class CodecContract:
         if x.dtype.kind == "f":
             x[0, :4, :4] = np.nan
         data = self.codec.encode(x)
-        for mutant in _mutants(data, self.mutations):
+        for mutant in mutants(data, self.mutations):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
@@ -530,24 +363,3 @@ class CodecContract:
         )
         array[...] = x
         self.check(x, np.asarray(zarr.open_array(store, mode="r")[...]), 4 * self.tolerance)
-
-
-def _mutants(data: bytes, count: int) -> Iterator[bytes]:
-    """Damage ``data`` behind its version byte in ``count`` ways, and make its checksum right again."""
-    rng = np.random.default_rng(20240229)
-    for _ in range(count):
-        mutant = bytearray(data)
-        style = rng.integers(6)
-        at = int(rng.integers(4, len(data) - container.CRC_SIZE))
-        if style == 0:
-            del mutant[at : at + int(rng.integers(1, 20))]
-        elif style == 1:
-            mutant[at:at] = rng.bytes(int(rng.integers(1, 20)))
-        elif style == 2:
-            mutant[at : at + 4] = rng.bytes(4)
-        else:
-            for where in rng.integers(4, len(data) - container.CRC_SIZE, int(rng.integers(1, 5))):
-                mutant[where] = (
-                    int(rng.integers(256)) if style == 3 else mutant[where] ^ (1 << int(rng.integers(8)))
-                )
-        yield reseal(bytes(mutant))

@@ -61,6 +61,7 @@ def _growth(layout: Layout) -> list[int]:
 
 
 def reversible_guard(layout: Layout) -> int:
+    """Guard bits of reversible HT: more where coefficients grow beyond 31 bits."""
     return max(1, max(_growth(layout)) - 31)
 
 

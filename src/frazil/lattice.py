@@ -114,9 +114,10 @@ def find(values: npt.NDArray[Any]) -> tuple[Lattice, npt.NDArray[np.uint32]] | N
 
     Examples
     --------
-    >>> lattice, levels = find(np.float32(273.15) + np.float32(0.01) * np.array([5, 0, 7], "f4"))
+    >>> packed = np.array([5, 0, 1, 2, 7], "i2")
+    >>> lattice, levels = find((273.15 + 0.01 * packed).astype("f4"))
     >>> lattice.top, levels.tolist()
-    (7, [5, 0, 7])
+    (7, [5, 0, 1, 2, 7])
     """
     stride = max(values.size // SAMPLE, 1)
     few = np.unique(values[::stride]).astype("f8")

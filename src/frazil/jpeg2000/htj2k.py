@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 HEADROOM = 4096  # of 65536 levels, at each end
 LEVELS = 65535 - 2 * HEADROOM
 COARSEST, FINEST = 0.5, 2.0**-16
+THINNEST = 16
 
 
 def takes(shape: tuple[int, ...]) -> bool:
-    """Tell whether planes of this shape can be coded: imagecodecs takes a last axis of one for samples."""
-    return shape[-1] > 1
+    """Tell whether planes of this shape are for HT; others go to EBCOT, whatever coder was asked for.
+
+    imagecodecs takes a last axis of one for samples of a pixel. And planes of a
+    few rows, such as variables on unstructured points, cost HT six times the
+    error at equal bytes.
+    """
+    return min(shape[-2:]) >= THINNEST
 
 
 def encode(planes: npt.NDArray[Any], layout: Layout) -> bytes:

@@ -38,10 +38,16 @@ if TYPE_CHECKING:
 
     from frazil.masks import Valid
 
-LEVEL_PER_RMSE = 0.6
-FEWEST_BITS, USUAL_BITS, MOST_BITS = 6, 16, 20  # 9/7 in OpenJPEG overflows beyond 20 bits at six resolutions
+LEVEL_PER_RMSE, FEW_BITS = (
+    0.6,
+    1.2,
+)  # where less than 1.2 bits a point are left; else, as RMSE matters more than time:
+FINE_LEVEL_PER_RMSE = 0.25
+FEWEST_BITS, USUAL_BITS, MOST_BITS = 6, 16, 20  # 9/7 in OpenJPEG overflows beyond 20 bits at six resolutions,
+MOST_EBCOT, MOST_HT = (1 << 22) - 1, MAX_LEVELS - 1  # and its 5/3 on steep edges beyond 22
 SMALL, NARROW, ROOMY = 1 << 14, 32, 6  # points, rows, bits a point: below, all 16 bits cost little time
 CLOSE = 0.04
+CAREFUL = 1 << 17  # points that tell an RMSE well
 LARGE = 1 << 19  # points from which another encoding is not a small matter
 SQRT12 = math.sqrt(12)
 
@@ -81,27 +87,33 @@ def _by_quality(
 ) -> Coded:
     """``rmse`` is a fraction of the range, over valid points."""
     if rmse < (10 if ht else 0.5) * FINE / SQRT12:
-        return reversible(planes, scale, min(math.ceil(1 / (rmse * SQRT12)), MAX_LEVELS - 1), ht=ht)
+        levels = min(math.ceil(1 / (rmse * SQRT12)), MOST_HT if ht else MOST_EBCOT)
+        return reversible(planes, scale, levels, ht=ht)
     if ht:
-        return _Ht.of(planes, scale).encode(Sample.of(planes, scale, valid).step_for_rmse(rmse))
+        return _Ht.of(planes, scale).encode(Sample.of(planes, scale, valid, CAREFUL).step_for_rmse(rmse))
     scale = replace(scale, levels=_levels_for(rmse))
     asked = -20 * math.log10(rmse)
-    return ebcot(planes, scale, psnr=asked + Sample.of(planes, scale, valid).shortfall(asked))
+    return ebcot(planes, scale, psnr=asked + Sample.of(planes, scale, valid, CAREFUL).shortfall(asked))
 
 
 def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     small = planes.size < SMALL or min(planes.shape[1:]) < NARROW
     if small and not ht and size * 8 < ROOMY * planes.size:
         return _ebcot_close(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size)
+    if ht and planes.size <= CAREFUL:  # the whole is no more than a sample
+        coded = _search(_Ht.of(planes, scale).encode, 1 / 512, size, -1.0, tries=10)
+        return coded or _fine(planes, scale, size, ht=ht, valid=valid)
     sample = Sample.of(planes, scale)
     step = sample.step_for_size(size)
     if step < FINE:
         return _fine(planes, scale, size, ht=ht, valid=valid)
     if not ht:
-        levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step))
+        distance = LEVEL_PER_RMSE if size * 8 < FEW_BITS * planes.size else FINE_LEVEL_PER_RMSE
+        levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step), distance)
         return _ebcot_close(planes, replace(scale, levels=levels), size)
     tries = 5 if planes.size > LARGE else 8
-    return _search(_Ht.of(planes, scale).encode, step, size, sample.slope, tries=tries)
+    coded = _search(_Ht.of(planes, scale).encode, step, size, sample.slope, tries=tries)
+    return coded or _fine(planes, scale, size, ht=ht, valid=valid)
 
 
 @dataclass(frozen=True)
@@ -121,10 +133,16 @@ class _Ht:
         return finish(htj2k.encode(self.integers, layout), layout, self.scale)
 
 
-def _search(encode: Callable[[float], Coded], step: float, size: int, slope: float, *, tries: int) -> Coded:
-    """Find the step whose encoding takes ``size`` bytes, or up to `CLOSE` less, or a little more."""
+def _search(
+    encode: Callable[[float], Coded], step: float, size: int, slope: float, *, tries: int
+) -> Coded | None:
+    """Find the step whose encoding takes ``size`` bytes, or up to `CLOSE` less, or a little more.
+
+    None if that step is too small for 16-bit levels.
+    """
     fitting: tuple[float, Coded] | None = None
     over: tuple[float, Coded] | None = None
+    last: tuple[float, int] | None = None
     for _ in range(tries):
         coded = encode(step)
         got = len(coded.body)
@@ -134,7 +152,12 @@ def _search(encode: Callable[[float], Coded], step: float, size: int, slope: flo
             fitting = (step, coded)
         if (1 - CLOSE) * size <= got <= size:
             break
-        aim = next_step(step, got, size * (1 - CLOSE / 3), slope)
+        if step <= FINE and got < size:
+            return None
+        if last is not None and got != last[1] and step != last[0]:
+            slope = min(max(math.log(got / last[1]) / math.log(step / last[0]), -4.0), -0.15)
+        last = (step, got)
+        aim = max(next_step(step, got, size * (1 - CLOSE / 2), slope), step / 64, FINE)
         if fitting and over and not over[0] < aim < fitting[0]:
             aim = math.sqrt(over[0] * fitting[0])
         if htj2k.round_step(aim) == htj2k.round_step(step):
@@ -151,7 +174,7 @@ def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid
     whole = exact.encode(planes, ht=htj2k.takes(planes.shape), valid=valid)
     if len(whole.body) + len(whole.scale.pack(planes.dtype)) <= size:
         return whole if ht else exact.encode(planes, ht=False, valid=valid)
-    levels, best = 1 << 17, None
+    levels, best, most = 1 << 17, None, MOST_HT if ht else MOST_EBCOT
     for _ in range(5):
         coded = reversible(planes, scale, levels, ht=ht)
         got = len(coded.body)
@@ -161,7 +184,7 @@ def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid
             break
         # Each doubling of the levels costs one bit a point.
         wanted = levels * 2 ** ((size * (1 - CLOSE / 2) - got) * 8 / planes.size)
-        levels = int(min(max(wanted, 1023), MAX_LEVELS - 1))
+        levels = int(min(max(wanted, 1023), most))
         if levels == coded.scale.levels:  # type: ignore[union-attr]
             break
     return best if best is not None else coded
@@ -177,9 +200,9 @@ def _ebcot_close(planes: npt.NDArray[Any], scale: Linear, size: int) -> Coded:
     return coded
 
 
-def _levels_for(rmse: float) -> int:
-    """2**bits - 1 levels, the fewest whose distance is at most `LEVEL_PER_RMSE` of ``rmse``."""
-    bits = math.ceil(math.log2(1 / (LEVEL_PER_RMSE * rmse) + 1))
+def _levels_for(rmse: float, distance: float = LEVEL_PER_RMSE) -> int:
+    """2**bits - 1 levels, the fewest whose distance is at most ``distance`` of ``rmse``."""
+    bits = math.ceil(math.log2(1 / (distance * rmse) + 1))
     return int((1 << min(max(bits, FEWEST_BITS), MOST_BITS)) - 1)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from frazil.masks import Valid
 
 WINDOW, MOST_WINDOWS = 128, 256
-SAMPLED, SAMPLE_MIN = 8, 1 << 17  # an eighth of the points, at least 131072 of them,
-SMALL, SMALL_MIN = 1 << 19, 1 << 18  # and of small chunks, whose parts differ more, 262144
+NEAR = 0.1  # of the size; what is left, the whole chunk tells
+SAMPLED = 8
 FINE = 2 / 65536  # the smallest step that 16-bit levels are good for
 
 
@@ -42,22 +42,21 @@ class Sample:
     headers: int = 0
 
     @classmethod
-    def of(cls, planes: npt.NDArray[Any], scale: Linear, valid: Valid | None = None) -> Sample:
-        """Take windows evenly over planes, rows and columns."""
+    def of(
+        cls, planes: npt.NDArray[Any], scale: Linear, valid: Valid | None = None, least: int = 1 << 16
+    ) -> Sample:
+        """Take windows evenly over planes, rows and columns: an eighth of the points, at least ``least``."""
         where = None if valid is None else valid()
-        if not htj2k.takes(planes.shape):
+        if planes.shape[2] == 1:  # which imagecodecs would take for samples of a pixel
             order = (0, 2, 1) if len(scale.values) > 1 else None
             planes = planes.transpose(order) if order else planes.reshape(1, 1, -1)
             if where is not None:
                 where = where.transpose(order) if order else where.reshape(1, 1, -1)
         n, y, x = planes.shape
         wy, wx = min(y, WINDOW), min(x, WINDOW)
-        down, across = (
-            -(-y // wy),
-            -(-x // wx),
-        )  # the last ones overlap: without the edges psnr missed by 1.5 dB
+        # The last ones overlap: without the edges psnr missed by 1.5 dB.
+        down, across = -(-y // wy), -(-x // wx)
         per = down * across
-        least = SMALL_MIN if planes.size <= SMALL else SAMPLE_MIN
         wanted = min(planes.size, max(planes.size // SAMPLED, least)) / (wy * wx)
         count = min(max(math.ceil(wanted), 1), n * per, MOST_WINDOWS)
         levels, scale = scale.levels, replace(scale, levels=htj2k.LEVELS)
@@ -86,7 +85,7 @@ class Sample:
             if last is not None and got != last[1] and step != last[0]:
                 slope = math.log(got / last[1]) / math.log(step / last[0])
                 self.slope = min(max(slope, -4.0), -0.15)
-            if abs(math.log(got / wanted)) < 0.05:
+            if abs(math.log(got / wanted)) < NEAR:
                 return step
             last = (step, got)
             step = min(max(next_step(step, got, wanted, self.slope), step / 64, FINE / 4), step * 64, 0.5)

@@ -159,7 +159,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         native = spec.dtype.newbyteorder("=")
         if 0 in spec.shape:
             return np.empty(cut, spec.dtype, order="F" if spec.fortran else "C")
-        rest = {tag: payload for tag, payload in sections.items() if tag != MASK and not tag.islower()}
+        rest = {tag: payload for tag, payload in sections.items() if tag != MASK}
         planes = self.decode_planes(rest, (n, y, x), native, level)
         if MASK in sections:
             masks.join(planes, unseal(sections[MASK]), (n, y, x), level)
@@ -271,17 +271,17 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         return {"serializer": serializer(self), "compressors": None, "filters": None, **others}
 
 
-def seal(mask: bytes) -> bytes:
-    """Make section ``M`` of what `frazil.masks.split` returned: followed by a check of its own."""
-    return mask + _check(mask)
+def seal(payload: bytes) -> bytes:
+    """Put a check of its own behind a section that stands before others, for readers of a prefix."""
+    return payload + _check(payload)
 
 
 def unseal(section: bytes) -> bytes:
     """Invert `seal`; raise `ChecksumError` if the section was damaged or cut."""
-    mask, check = section[:-2], section[-2:]
-    if _check(mask) != check:
-        raise ChecksumError(f"mask of {len(mask)} bytes is damaged, or only a part of it was read")
-    return mask
+    payload, check = section[:-2], section[-2:]
+    if _check(payload) != check:
+        raise ChecksumError(f"section of {len(payload)} bytes is damaged, or only a part of it was read")
+    return payload
 
 
 def _check(data: bytes) -> bytes:

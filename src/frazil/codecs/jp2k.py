@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from frazil import container
-from frazil.codecs.base import MASK, PlaneCodec, take
+from frazil.codecs.base import MASK, PlaneCodec, seal, take, unseal
 from frazil.errors import ConfigurationError, FormatError, NoRoomError, TruncatedError, UnsupportedArrayError
 from frazil.jpeg2000 import decoding, section
 from frazil.jpeg2000.codestream import MAX_COMPONENTS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from frazil.container import Sections
     from frazil.masks import Valid
 
-SCALE, STREAM, CONSTANT, RAW = "S", "J", "K", "R"
+SCALE, GROUPS, STREAM, CONSTANT, RAW = "S", "g", "J", "K", "R"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,8 @@ class JP2K(PlaneCodec):
             coded = self._code(planes, spent, valid)
         if coded is not None:
             record = coded.scale.pack(planes.dtype)
-            sections = {SCALE: record, STREAM: coded.pack(record)}
+            groups = {GROUPS: seal(coded.pack_groups())} if coded.groups else {}
+            sections = {SCALE: record} | groups | {STREAM: coded.pack(record)}
         if coded is None or sum(map(len, sections.values())) + 3 > planes.nbytes:
             raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
             return {RAW: min(b"\0" + raw, b"\1" + zlib.compress(raw), key=len)}
@@ -231,6 +232,9 @@ class JP2K(PlaneCodec):
         self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0
     ) -> npt.NDArray[Any]:
         """Invert `encode_planes` up to the loss, at 1/2**level of the resolution."""
+        unknown = [t for t in sections if t.isupper() and t not in (SCALE, STREAM, CONSTANT, RAW)]
+        if unknown:
+            raise FormatError(f"the chunk holds section {unknown[0]!r}; upgrade frazil to read this array")
         grid = (slice(None), slice(None, None, 1 << level), slice(None, None, 1 << level))
         if CONSTANT in sections:
             if len(sections[CONSTANT]) != dtype.itemsize:
@@ -241,7 +245,9 @@ class JP2K(PlaneCodec):
             return _raw(sections[RAW], shape, dtype)[grid].copy()
         record = take(sections, SCALE, self.codec_id)
         scale = unpack(record, shape[0], dtype)
-        return decoding.decode(scale, record, take(sections, STREAM, self.codec_id), shape, dtype, level)
+        packets = take(sections, STREAM, self.codec_id)
+        groups = unseal(sections[GROUPS]) if GROUPS in sections else b""
+        return decoding.decode(scale, record, packets, shape, dtype, level, groups)
 
 
 def _raw(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

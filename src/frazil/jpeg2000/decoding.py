@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -9,7 +10,7 @@ import numpy as np
 
 from frazil.errors import ChecksumError, FormatError, TruncatedError
 from frazil.jpeg2000.codestream import assemble
-from frazil.jpeg2000.section import StreamHead, read_head, stacked
+from frazil.jpeg2000.section import GROUP, StreamHead, read_groups, read_head, stacked
 from frazil.keys import unkeys
 from frazil.planes import reduced
 from frazil.scaling import LIMB_BITS, Exact, Linear, OnLattice, Scale
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from frazil.jpeg2000.codestream import Layout
 
+    Part = tuple[bytes, Layout, tuple[int, int, int]]  # codestream, its layout at level 0, its shape
+
 
 def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of the chunk
     scale: Scale,
@@ -29,8 +32,9 @@ def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of t
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
     level: int = 0,
+    groups: bytes = b"",
 ) -> npt.NDArray[Any]:
-    """Decode section ``J``, or the prefix of it that ``level`` needs.
+    """Decode section ``J``, or the prefix of it that ``level`` needs; ``groups`` is section ``g``.
 
     Returns
     -------
@@ -51,17 +55,17 @@ def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of t
     elif sum(head.lengths) > len(body):
         raise FormatError(f"{len(body)} bytes of packets, the index speaks of {sum(head.lengths)}")
     small = reduced_shape(stack, direct)
-    stream = assemble(head.layout, body, direct)
+    parts = _parts(head, body, small, direct, groups)
     if isinstance(scale, Exact):
-        planes = _decode_exact(stream, head.layout, scale, small, dtype)
+        planes = _decode_exact(parts, scale, small, dtype)
     elif isinstance(scale, OnLattice):
         planes = np.empty(small, dtype)
         values = scale.lattice.values(dtype)
-        for k, integers in samples(stream, head.layout, small):
+        for k, integers in samples(parts):
             # Reduced resolutions can overshoot the highest level.
             planes[k] = values[np.clip(integers, 0, scale.lattice.top)]
     else:
-        planes = _decode_linear(stream, head.layout, scale, small, dtype)
+        planes = _decode_linear(parts, scale, small, dtype)
     rest = 1 << (level - direct)
     return planes if rest == 1 else planes[:, ::rest, ::rest].copy()
 
@@ -81,27 +85,51 @@ def direct_level(layout: Layout, scale: Scale, dtype: np.dtype[Any], level: int)
     return 0 if whole else min(level, layout.decompositions)
 
 
-def samples(
-    stream: bytes, layout: Layout, shape: tuple[int, int, int]
-) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+def _parts(
+    head: StreamHead, body: memoryview, shape: tuple[int, int, int], level: int, groups: bytes
+) -> list[Part]:
+    """Give each group of planes a codestream of its own, or all of them one."""
+    layout = head.layout
+    if not groups or not layout.ht:
+        return [(assemble(layout, body, level), layout, shape)]
+    lengths = list(head.lengths[: layout.decompositions + 1 - level])
+    if not level:
+        lengths.append(len(body) - sum(lengths))
+    table = read_groups(groups, lengths, shape[0])
+    pieces: list[list[memoryview]] = [[] for _ in table[0]]
+    at = 0
+    for sizes in table:
+        for piece, size in zip(pieces, sizes, strict=True):
+            piece.append(body[at : at + size])
+            at += size
+    parts = []
+    for i, piece in enumerate(pieces):
+        n = min(GROUP, shape[0] - i * GROUP)
+        own = replace(layout, shape=(n, *layout.shape[1:]))
+        parts.append((assemble(own, b"".join(piece), level), own, (n, *shape[1:])))
+    return parts
+
+
+def samples(parts: list[Part]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Decode to (index, plane of integers) pairs.
 
     At a reduced resolution reversible coding can overshoot the range, where
     OpenJPH wraps around: 32-bit samples, of which 25 are used, are then
     negative numbers; others go through OpenJPEG, which clips.
     """
-    reduced_exact = layout.reversible and shape != layout.shape
-    if layout.ht and not (reduced_exact and layout.bits <= 16):
-        from frazil.jpeg2000 import htj2k
+    from frazil.jpeg2000 import htj2k, openjpeg
 
-        planes = htj2k.decode(stream, shape)
-        yield from enumerate(planes.view("i4") if reduced_exact else planes)
-        return
-    from frazil.jpeg2000 import openjpeg
-
-    kept: list[npt.NDArray[Any]] = []
-    openjpeg.decode(stream, lambda _, plane: kept.append(plane.copy()), shape)
-    yield from enumerate(kept)
+    first = 0
+    for stream, layout, shape in parts:
+        reduced_exact = layout.reversible and shape != layout.shape
+        if layout.ht and not (reduced_exact and layout.bits <= 16):
+            planes = htj2k.decode(stream, shape)
+            yield from enumerate(planes.view("i4") if reduced_exact else planes, first)
+        else:
+            kept: list[npt.NDArray[Any]] = []
+            openjpeg.decode(stream, lambda _, plane, kept=kept: kept.append(plane.copy()), shape)  # type: ignore[misc]
+            yield from enumerate(kept, first)
+        first += shape[0]
 
 
 def _check_prefix(head: StreamHead, record: bytes, payload: bytes, resolution: int) -> None:
@@ -120,11 +148,12 @@ def _check_prefix(head: StreamHead, record: bytes, payload: bytes, resolution: i
 
 
 def _decode_linear(
-    stream: bytes, layout: Layout, scale: Linear, shape: tuple[int, int, int], dtype: np.dtype[Any]
+    parts: list[Part], scale: Linear, shape: tuple[int, int, int], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     from frazil.jpeg2000.htj2k import HEADROOM
     from frazil.levels import from_levels
 
+    stream, layout, _ = parts[0]
     offset = HEADROOM if layout.ht and not layout.reversible else 0
     planes = np.empty(shape, dtype)
     direct = dtype in (np.dtype("f4"), np.dtype("f8"))
@@ -138,7 +167,7 @@ def _decode_linear(
             planes[k] = work if dtype.kind == "f" else np.rint(work, out=work)
 
     if layout.ht:
-        for k, integers in samples(stream, layout, shape):
+        for k, integers in samples(parts):
             put(k, integers)
     else:  # straight from the library's memory
         from frazil.jpeg2000 import openjpeg
@@ -148,11 +177,11 @@ def _decode_linear(
 
 
 def _decode_exact(
-    stream: bytes, layout: Layout, scale: Exact, shape: tuple[int, int, int], dtype: np.dtype[Any]
+    parts: list[Part], scale: Exact, shape: tuple[int, int, int], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     unsigned = np.dtype(f"u{dtype.itemsize}")
     planes = np.zeros((shape[0] // scale.limbs, *shape[1:]), unsigned)
-    for k, integers in samples(stream, layout, shape):
+    for k, integers in samples(parts):
         if scale.limbs == 1:
             integers = np.clip(integers.astype("i8"), 0, min(scale.top, 1 << 62))  # noqa: PLW2901 - the same plane
         limb = integers.astype(unsigned) << unsigned.type(LIMB_BITS * (k % scale.limbs))

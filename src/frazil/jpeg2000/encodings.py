@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.jpeg2000 import exact, htj2k, openjpeg
-from frazil.jpeg2000.codestream import Layout, decompositions
-from frazil.jpeg2000.section import Coded, finish
+from frazil.jpeg2000 import htj2k, openjpeg
+from frazil.jpeg2000.codestream import Layout, decompositions, dissect
+from frazil.jpeg2000.section import GROUP, Coded, finish
 from frazil.levels import to_levels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from frazil.scaling import Linear
+    from frazil.scaling import Linear, Scale
 
 
 def ebcot(
@@ -28,15 +29,52 @@ def ebcot(
     return finish(stream, layout, scale)
 
 
-def reversible(planes: npt.NDArray[Any], scale: Linear, levels: int, *, ht: bool) -> Coded:
+def ht(samples: npt.NDArray[Any], layout: Layout, scale: Scale) -> Coded:
+    """Encode unsigned integers (n, y, x) by OpenJPH, in groups of planes where there are many."""
+    parts = []
+    for first in range(0, len(samples), GROUP):
+        part = np.ascontiguousarray(samples[first : first + GROUP])
+        own = replace(layout, shape=part.shape)
+        parts.append(dissect(htj2k.encode(part, own), own))
+    if len(parts) == 1:
+        return Coded(scale, layout, *parts[0])
+    # A resolution is the packets of one group after the other: the order of RPCL for all planes at once.
+    cuts = [list(pairwise(accumulate(lengths, initial=0))) for _, lengths in parts]
+    body = b"".join(
+        packets[slice(*cut[r])]
+        for r in range(layout.decompositions + 1)
+        for (packets, _), cut in zip(parts, cuts, strict=True)
+    )
+    groups = tuple(zip(*(lengths for _, lengths in parts), strict=True))
+    return Coded(scale, layout, body, tuple(map(sum, groups)), groups)
+
+
+def whole_numbers(numbers: npt.NDArray[Any], bits: int, scale: Scale, *, by_ht: bool) -> Coded:
+    """Encode unsigned integers (n, y, x) of at most ``bits`` bits by the reversible transform."""
+    layout = integers_layout(numbers.shape, bits, ht=by_ht)
+    if by_ht:
+        return ht(numbers.astype(f"u{layout.bits // 8}", copy=False), layout, scale)
+
+    def copy(k: int, out: npt.NDArray[np.int32]) -> None:
+        out[...] = numbers[k]
+
+    return finish(openjpeg.encode(copy, layout), layout, scale)
+
+
+def integers_layout(shape: tuple[int, ...], bits: int, *, ht: bool) -> Layout:
+    """OpenJPH codes the whole type, of 8, 16 or 32 bits; OpenJPEG as many bits as there are."""
+    n, y, x = shape
+    stored = next(b for b in (8, 16, 32) if b >= bits) if ht else bits
+    return Layout((n, y, x), stored, decompositions(y, x, ht=ht), reversible=True, ht=ht)
+
+
+def reversible(planes: npt.NDArray[Any], scale: Linear, levels: int, *, by_ht: bool) -> Coded:
     """Encode planes (n, y, x) on so many ``levels``, all of whose bits are kept."""
     scale = replace(scale, levels=levels)
-    layout = exact.integers_layout(planes.shape, levels.bit_length(), ht=ht)
-    if ht:
-        stream = htj2k.encode(integers(planes, scale, 0, f"u{layout.bits // 8}"), layout)
-    else:
-        stream = openjpeg.encode(lambda k, out: fill(planes, scale, k, 0, out), layout)
-    return finish(stream, layout, scale)
+    layout = integers_layout(planes.shape, levels.bit_length(), ht=by_ht)
+    if by_ht:
+        return ht(integers(planes, scale, 0, f"u{layout.bits // 8}"), layout, scale)
+    return finish(openjpeg.encode(lambda k, out: fill(planes, scale, k, 0, out), layout), layout, scale)
 
 
 def ht_layout(shape: tuple[int, ...], step: float) -> Layout:

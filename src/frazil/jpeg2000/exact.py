@@ -9,16 +9,17 @@ import numpy as np
 
 from frazil import lattice
 from frazil.errors import NoRoomError
-from frazil.jpeg2000 import htj2k, openjpeg
-from frazil.jpeg2000.codestream import MAX_COMPONENTS, Layout, assemble, decompositions
+from frazil.jpeg2000 import htj2k
+from frazil.jpeg2000.codestream import MAX_COMPONENTS, assemble
 from frazil.jpeg2000.decoding import samples
-from frazil.jpeg2000.section import Coded, finish
+from frazil.jpeg2000.encodings import whole_numbers
 from frazil.keys import keys
-from frazil.scaling import LIMB_BITS, Exact, OnLattice, Scale
+from frazil.scaling import LIMB_BITS, Exact, OnLattice
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from frazil.jpeg2000.section import Coded
     from frazil.masks import Valid
 
 # OpenJPEG's 5/3 transform overflows beyond 25 bits; it also reads the reduced resolutions of HT.
@@ -36,7 +37,7 @@ def encode(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) ->
     ht = ht and htj2k.takes(planes.shape)
     on = _on_lattice(planes, valid)
     if on is not None:
-        return _encode(on[1], on[0].lattice.top.bit_length() or 1, on[0], ht=ht)
+        return whole_numbers(on[1], on[0].lattice.top.bit_length() or 1, on[0], by_ht=ht)
     numbers = keys(planes)
     unsigned = numbers.dtype
     origin = int(numbers.min())
@@ -48,7 +49,7 @@ def encode(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) ->
     width = union.bit_length() - shift
     if width <= WIDEST:
         with suppress(NoRoomError):
-            coded = _encode(numbers, max(width, 1), Exact(shift, 1, origin, top), ht=ht)
+            coded = whole_numbers(numbers, max(width, 1), Exact(shift, 1, origin, top), by_ht=ht)
             if width <= LIMB_BITS or _same(coded, numbers):
                 return coded
     limbs = -(-width // LIMB_BITS)
@@ -57,31 +58,9 @@ def encode(planes: npt.NDArray[Any], *, ht: bool, valid: Valid | None = None) ->
     split = np.empty((len(numbers), limbs, *numbers.shape[1:]), "u2")
     for i in range(limbs):
         split[:, i] = (numbers >> unsigned.type(LIMB_BITS * i)).astype("u2")
-    return _encode(split.reshape(-1, *numbers.shape[1:]), LIMB_BITS, Exact(shift, limbs, origin, top), ht=ht)
-
-
-def encode_integers(integers: npt.NDArray[Any], bits: int, *, ht: bool) -> bytes:
-    """Encode unsigned integers (n, y, x) of at most ``bits`` bits by the reversible transform."""
-    layout = integers_layout(integers.shape, bits, ht=ht)
-    if ht:
-        return htj2k.encode(integers.astype(f"u{layout.bits // 8}"), layout)
-
-    def fill(k: int, out: npt.NDArray[np.int32]) -> None:
-        out[...] = integers[k]
-
-    return openjpeg.encode(fill, layout)
-
-
-def integers_layout(shape: tuple[int, ...], bits: int, *, ht: bool) -> Layout:
-    """OpenJPH codes the whole type, of 8, 16 or 32 bits; OpenJPEG as many bits as there are."""
-    n, y, x = shape
-    stored = next(b for b in (8, 16, 32) if b >= bits) if ht else bits
-    return Layout((n, y, x), stored, decompositions(y, x, ht=ht), reversible=True, ht=ht)
-
-
-def _encode(numbers: npt.NDArray[Any], bits: int, scale: Scale, *, ht: bool) -> Coded:
-    layout = integers_layout(numbers.shape, bits, ht=ht)
-    return finish(encode_integers(numbers, bits, ht=ht), layout, scale)
+    return whole_numbers(
+        split.reshape(-1, *numbers.shape[1:]), LIMB_BITS, Exact(shift, limbs, origin, top), by_ht=ht
+    )
 
 
 def _on_lattice(
@@ -103,7 +82,5 @@ def _on_lattice(
 
 
 def _same(coded: Coded, numbers: npt.NDArray[Any]) -> bool:
-    stream = assemble(coded.layout, coded.body)
-    return all(
-        np.array_equal(plane, numbers[k]) for k, plane in samples(stream, coded.layout, coded.layout.shape)
-    )
+    parts = [(assemble(coded.layout, coded.body), coded.layout, coded.layout.shape)]
+    return all(np.array_equal(plane, numbers[k]) for k, plane in samples(parts))

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 from frazil.jpeg2000 import exact, htj2k
 from frazil.jpeg2000.codestream import decompositions
 from frazil.jpeg2000.encodings import ebcot, ht_layout, integers, reversible
+from frazil.jpeg2000.encodings import ht as encode_ht
 from frazil.jpeg2000.sample import FINE, Sample, next_step
-from frazil.jpeg2000.section import Coded, finish
+from frazil.jpeg2000.section import GROUP, Coded
 from frazil.scaling import MAX_LEVELS, Linear
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def encode(
     shape = planes.shape
     d = decompositions(shape[1], shape[2], ht=ht)
     size = max((budget or 0) - len(scale.pack(planes.dtype)) - 3 - 2 * d, 1)
+    if ht and shape[0] > GROUP:  # section g
+        others = -(-shape[0] // GROUP) - 1
+        size -= 5 + (d + 1) * others * (1 if size < 128 * (others + 1) else 2 if size < 16384 * others else 3)
     size -= 2 + sum(len(str(size >> 2 * (d - i))) // 3 + 1 for i in range(d))
     return _by_size(planes, scale, max(size, 1), ht=ht, valid=valid)
 
@@ -88,7 +92,7 @@ def _by_quality(
     """``rmse`` is a fraction of the range, over valid points."""
     if rmse < (10 if ht else 0.5) * FINE / SQRT12:
         levels = min(math.ceil(1 / (rmse * SQRT12)), MOST_HT if ht else MOST_EBCOT)
-        return reversible(planes, scale, levels, ht=ht)
+        return reversible(planes, scale, levels, by_ht=ht)
     if ht:
         return _Ht.of(planes, scale).encode(Sample.of(planes, scale, valid, CAREFUL).step_for_rmse(rmse))
     scale = replace(scale, levels=_levels_for(rmse))
@@ -129,8 +133,7 @@ class _Ht:
         return cls(integers(planes, scale, htj2k.HEADROOM, "u2"), scale)
 
     def encode(self, step: float) -> Coded:
-        layout = ht_layout(self.integers.shape, step)
-        return finish(htj2k.encode(self.integers, layout), layout, self.scale)
+        return encode_ht(self.integers, ht_layout(self.integers.shape, step), self.scale)
 
 
 def _search(
@@ -176,7 +179,7 @@ def _fine(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid
         return whole if ht else exact.encode(planes, ht=False, valid=valid)
     levels, best, most = 1 << 17, None, MOST_HT if ht else MOST_EBCOT
     for _ in range(5):
-        coded = reversible(planes, scale, levels, ht=ht)
+        coded = reversible(planes, scale, levels, by_ht=ht)
         got = len(coded.body)
         if best is None or (got <= size and (len(best.body) > size or got > len(best.body))):
             best = coded

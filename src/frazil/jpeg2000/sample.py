@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from frazil.masks import Valid
 
-WINDOW, MOST_WINDOWS = 128, 256
+WINDOW, MOST_WINDOWS = 128, 64
 NEAR = 0.1  # of the size; what is left, the whole chunk tells
 SAMPLED = 8
 FINE = 2 / 65536  # the smallest step that 16-bit levels are good for

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from frazil.scaling import Scale
 
 HT, REVERSIBLE = 1, 2
+GROUP = 32  # components that OpenJPH codes at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Coded:
     layout: Layout
     body: bytes
     lengths: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    def pack_groups(self) -> bytes:
+        """Write section ``g``: bytes of each group's packets in each resolution but of its last; often empty.
+
+        OpenJPH slows down where many planes are coded at once, so that they
+        are coded in groups; the packets of a resolution are those of its groups
+        one after the other, just as if all had been coded together.
+        """
+        return b"".join(write_varint(length) for groups in self.groups for length in groups[:-1])
 
     def pack(self, record: bytes) -> bytes:
         """Write section ``J``; ``record`` is section ``S``."""
@@ -114,6 +125,26 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
         )
     checks = tuple(np.frombuffer(payload, "<u2", len(lengths), at).tolist()) if lengths else ()
     return StreamHead(layout, tuple(lengths), checks, at, start)
+
+
+def read_groups(payload: bytes, lengths: list[int], components: int) -> list[list[int]]:
+    """Read section ``g``: for each of the resolutions, of ``lengths`` bytes, the bytes of its groups.
+
+    Raises
+    ------
+    FormatError
+        If they do not fit.
+    """
+    others, at, groups = -(-components // GROUP) - 1, 0, []
+    for length in lengths:
+        sizes = []
+        for _ in range(others):
+            size, at = read_varint(payload, at, "length of a group")
+            sizes.append(size)
+        if sum(sizes) > length:
+            raise FormatError(f"groups of {sum(sizes)} bytes in a resolution of {length}")
+        groups.append([*sizes, length - sum(sizes)])
+    return groups
 
 
 def stacked(shape: tuple[int, int, int], scale: Scale) -> tuple[int, int, int]:

@@ -20,7 +20,8 @@ from frazil.jpeg2000.codestream import (
     main_header,
     read_layout,
 )
-from frazil.jpeg2000.exact import encode_integers, integers_layout
+from frazil.jpeg2000.encodings import integers_layout, whole_numbers
+from frazil.scaling import Exact
 
 SHAPES = [(1, 64, 64), (1, 1, 9), (1, 9, 2), (3, 33, 20), (7, 5, 300), (2, 2, 2), (1, 130, 67)]
 
@@ -42,12 +43,14 @@ def engine(layout: Layout, seed: int = 0) -> bytes:
 def layouts() -> list[Layout]:
     found = []
     for n, y, x in SHAPES:
-        d, dh = decompositions(y, x), decompositions(y, x, ht=True)
+        d = decompositions(y, x)
         found += [Layout((n, y, x), bits, d, reversible=True) for bits in (3, 7, 12, 16, 25)]
         found += [Layout((n, y, x), bits, d) for bits in (6, 11, 16, 20)]
-        found += [Layout((n, y, x), bits, dh, reversible=True, ht=True) for bits in (8, 16, 32)]
+        if not htj2k.takes((n, y, x)):
+            continue
+        found += [Layout((n, y, x), bits, d, reversible=True, ht=True) for bits in (8, 16, 32)]
         found += [
-            Layout((n, y, x), 16, dh, ht=True, step=htj2k.round_step(step))
+            Layout((n, y, x), 16, d, ht=True, step=htj2k.round_step(step))
             for step in (0.5, 0.1, 0.013, 1e-3, 1e-5)
         ]
     return found
@@ -76,11 +79,11 @@ def decoded(stream: bytes, shape: tuple[int, int, int], *, ht: bool) -> np.ndarr
 
 @pytest.mark.parametrize("ht", [False, True])
 @pytest.mark.parametrize("reversible", [False, True])
-@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 45, 70), (2, 7, 33)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 45, 70), (2, 17, 33)], ids=str)
 def test_a_prefix_decodes_to_what_the_engine_reduces_to(shape, reversible, ht, monkeypatch):
     import imagecodecs
 
-    d = decompositions(*shape[1:], ht=ht)
+    d = decompositions(*shape[1:])
     smooth = np.cumsum(np.random.default_rng(1).integers(-40, 41, shape), axis=2) + 30000
     step = htj2k.round_step(0.002) if ht and not reversible else 0.0
     layout = Layout(shape, 16, d, reversible=reversible, ht=ht, step=step)
@@ -124,7 +127,6 @@ def test_decompositions_leave_at_least_one_point(rows, columns):
     d = decompositions(rows, columns)
     assert 0 <= d <= 5
     assert min(rows, columns) >> d >= 1
-    assert 1 <= decompositions(rows, columns, ht=True) <= 5
 
 
 def test_the_index_tells_where_resolutions_begin():
@@ -177,9 +179,9 @@ def test_header_of_a_picture_says_its_size():
 @pytest.mark.parametrize("ht", [False, True])
 def test_integers_layout_holds_the_bits(ht):
     for bits in (1, 8, 9, 16, 17, 25):
-        layout = integers_layout((1, 8, 9), bits, ht=ht)
-        assert layout.bits >= bits
-        planes = np.full((1, 8, 9), (1 << bits) - 1, "u4")
+        shape, top = (1, 18, 19), (1 << bits) - 1
+        assert integers_layout(shape, bits, ht=ht).bits >= bits
+        planes = np.full(shape, top, "u4")
         planes[0, 0, 0] = 0
-        stream = encode_integers(planes, bits, ht=ht)
-        assert (decoded(stream, (1, 8, 9), ht=ht) == planes).all()
+        coded = whole_numbers(planes, bits, Exact(0, 1, 0, top), by_ht=ht)
+        assert (decoded(assemble(coded.layout, coded.body), shape, ht=ht) == planes).all()

@@ -73,7 +73,7 @@ def test_sentences():
     with pytest.raises(FormatError, match=r"decoded planes of shape \(8, 8\), expected \(1, 8, 9\)"):
         htj2k.decode(stream, (1, 8, 9))
     with pytest.raises(EngineError, match=r"OpenJPH could not encode planes of shape \(1, 8, 8\)"):
-        htj2k.encode(np.ones((1, 8, 8), "f4"), layout((1, 8, 8), 0))
+        htj2k.encode(np.ones((1, 8, 8), "c8"), layout((1, 8, 8), 0))
 
 
 @given(st.floats(1e-9, 10))

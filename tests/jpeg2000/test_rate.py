@@ -74,7 +74,7 @@ def test_ranges_that_no_float_divides_are_left_to_others():
     assert rate.encode(planes, scale_of(planes), ht=False, budget=100, psnr=None, valid=None) is None
 
 
-@pytest.mark.parametrize("shape", [(1, 300, 400), (500, 9, 11), (3, 40, 1), (4, 1, 1), (1, 1, 5000)])
+@pytest.mark.parametrize("shape", [(1, 300, 400), (500, 19, 21), (3, 400, 400)])
 @pytest.mark.parametrize("per", ["chunk", "plane"])
 def test_a_sample_is_no_larger_than_it_must_be(shape, per):
     planes = rough(shape)

@@ -114,7 +114,7 @@ def packets(record: bytes, payload: bytes, shape, dtype, level: int) -> np.ndarr
     flags, bits = source.byte(), source.byte()
     ht, reversible = bool(flags & 1), bool(flags & 2)
     base = np.frombuffer(b"\0\0" + source.take(2), "<f4")[0] if flags == 1 else np.float32(0)
-    d = min(5, int(math.log2(max(y, x, 2) if ht else min(y, x))))
+    d = min(5, int(math.log2(min(y, x))))
     lengths = [source.varint() for _ in range(d)]
     checked = payload[: source.at]
     checks = [int.from_bytes(source.take(2), "little") for _ in range(d)]

@@ -56,21 +56,15 @@ class Layout:
     step: float = 0.0
 
 
-def decompositions(rows: int, columns: int, *, ht: bool = False) -> int:
-    """Wavelet levels for planes of this size.
-
-    At most 5. OpenJPEG refuses more than the shorter side can halve; OpenJPH
-    takes any number but, through imagecodecs, not zero.
+def decompositions(rows: int, columns: int) -> int:
+    """Wavelet levels for planes of this size: at most 5, and no more than the shorter side can halve.
 
     Examples
     --------
     >>> decompositions(721, 1440), decompositions(33, 49), decompositions(20, 7), decompositions(1, 9)
     (5, 5, 2, 0)
-    >>> decompositions(1, 9, ht=True)
-    3
     """
-    side = max(rows, columns, 2) if ht else min(rows, columns)
-    return min(MAX_DECOMPOSITIONS, side.bit_length() - 1)
+    return min(MAX_DECOMPOSITIONS, min(rows, columns).bit_length() - 1)
 
 
 def coarser(layout: Layout, level: int) -> Layout:
@@ -151,7 +145,7 @@ def read_layout(stream: bytes, shape: tuple[int, int, int]) -> Layout:
     if not data.keys() >= {SIZ, COD, QCD} or len(data[SIZ]) < 39 or len(data[COD]) < 10 or len(data[QCD]) < 2:
         raise FormatError("JPEG 2000 codestream without SIZ, COD and QCD markers in its main header")
     ht, reversible = bool(data[COD][8] & HT_BLOCKS), data[COD][9] == 1
-    layout = Layout(shape, (data[SIZ][36] & 0x7F) + 1, decompositions(*shape[1:], ht=ht), reversible, ht)
+    layout = Layout(shape, (data[SIZ][36] & 0x7F) + 1, decompositions(*shape[1:]), reversible, ht)
     if not ht or reversible:
         return layout
     if len(data[QCD]) < 3:

@@ -65,7 +65,7 @@ def integers_layout(shape: tuple[int, ...], bits: int, *, ht: bool) -> Layout:
     """OpenJPH codes the whole type, of 8, 16 or 32 bits; OpenJPEG as many bits as there are."""
     n, y, x = shape
     stored = next(b for b in (8, 16, 32) if b >= bits) if ht else bits
-    return Layout((n, y, x), stored, decompositions(y, x, ht=ht), reversible=True, ht=ht)
+    return Layout((n, y, x), stored, decompositions(y, x), reversible=True, ht=ht)
 
 
 def reversible(planes: npt.NDArray[Any], scale: Linear, levels: int, *, by_ht: bool) -> Coded:
@@ -80,7 +80,7 @@ def reversible(planes: npt.NDArray[Any], scale: Linear, levels: int, *, by_ht: b
 def ht_layout(shape: tuple[int, ...], step: float) -> Layout:
     """Layout of a lossy HT codestream of 16-bit samples, its step rounded as it is stored."""
     n, y, x = shape
-    return Layout((n, y, x), 16, decompositions(y, x, ht=True), ht=True, step=htj2k.round_step(step))
+    return Layout((n, y, x), 16, decompositions(y, x), ht=True, step=htj2k.round_step(step))
 
 
 def integers(planes: npt.NDArray[Any], scale: Linear, offset: int, dtype: str) -> npt.NDArray[Any]:

@@ -77,7 +77,7 @@ def encode(
     if psnr is not None:
         return _by_quality(planes, scale, 10 ** (-psnr / 20), ht=ht, valid=valid)
     shape = planes.shape
-    d = decompositions(shape[1], shape[2], ht=ht)
+    d = decompositions(shape[1], shape[2])
     size = max((budget or 0) - len(scale.pack(planes.dtype)) - 3 - 2 * d, 1)
     if ht and shape[0] > GROUP:  # section g
         others = -(-shape[0] // GROUP) - 1
@@ -102,22 +102,24 @@ def _by_quality(
 
 def _by_size(planes: npt.NDArray[Any], scale: Linear, size: int, *, ht: bool, valid: Valid | None) -> Coded:
     small = planes.size < SMALL or min(planes.shape[1:]) < NARROW
-    if small and not ht and size * 8 < ROOMY * planes.size:
-        return _ebcot_close(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size)
+    if small and not ht:
+        coded = _ebcot_close(planes, replace(scale, levels=(1 << USUAL_BITS) - 1), size)
+        roomy = len(coded.body) < (1 - CLOSE) * size and size * 8 >= ROOMY * planes.size
+        return _fine(planes, scale, size, ht=False, valid=valid) if roomy else coded
     if ht and planes.size <= CAREFUL:  # the whole is no more than a sample
-        coded = _search(_Ht.of(planes, scale).encode, 1 / 512, size, -1.0, tries=10)
-        return coded or _fine(planes, scale, size, ht=ht, valid=valid)
+        found = _search(_Ht.of(planes, scale).encode, 1 / 512, size, -1.0, tries=10)
+        return found or _fine(planes, scale, size, ht=ht, valid=valid)
     sample = Sample.of(planes, scale)
     step = sample.step_for_size(size)
     if step < FINE:
         return _fine(planes, scale, size, ht=ht, valid=valid)
     if not ht:
         distance = LEVEL_PER_RMSE if size * 8 < FEW_BITS * planes.size else FINE_LEVEL_PER_RMSE
-        levels = (1 << USUAL_BITS) - 1 if small else _levels_for(sample.rmse(step), distance)
+        levels = _levels_for(sample.rmse(step), distance)
         return _ebcot_close(planes, replace(scale, levels=levels), size)
     tries = 5 if planes.size > LARGE else 8
-    coded = _search(_Ht.of(planes, scale).encode, step, size, sample.slope, tries=tries)
-    return coded or _fine(planes, scale, size, ht=ht, valid=valid)
+    found = _search(_Ht.of(planes, scale).encode, step, size, sample.slope, tries=tries)
+    return found or _fine(planes, scale, size, ht=ht, valid=valid)
 
 
 @dataclass(frozen=True)

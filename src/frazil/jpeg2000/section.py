@@ -113,7 +113,7 @@ def read_head(payload: bytes | memoryview, shape: tuple[int, int, int]) -> Strea
             raise FormatError(f"impossible quantisation step {step}")
     if shape[0] > MAX_COMPONENTS:
         raise FormatError(f"chunk claims {shape[0]} components, a codestream holds at most {MAX_COMPONENTS}")
-    layout = Layout(shape, bits, decompositions(*shape[1:], ht=ht), reversible, ht, step)
+    layout = Layout(shape, bits, decompositions(*shape[1:]), reversible, ht, step)
     lengths = []
     for _ in range(layout.decompositions):
         length, at = read_varint(payload, at, "length of a resolution")

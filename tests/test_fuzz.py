@@ -71,7 +71,7 @@ CASES: dict[str, tuple[JP2K, np.ndarray]] = {
     "ht-reversible-u1": (JP2K(reversible=True, coder="ht"), field((20, 24), "u1")),
     "ht-reversible-f4": (JP2K(reversible=True, coder="ht"), SMALL),
     "ht-limbs": (JP2K(reversible=True, coder="ht"), field((20, 24), "f8") * np.pi),
-    "ht-many-planes": (JP2K(ratio=8, coder="ht"), field((20, 9, 9))),
+    "ht-groups": (JP2K(ratio=8, coder="ht"), field((35, 16, 17))),
     "ht-one-row": (JP2K(psnr=40, coder="ht"), field((300,))),
     "ht-several-blocks": (JP2K(psnr=30, coder="ht"), field((70, 140))),
     "constant": (JP2K(ratio=8), np.full((3, 9, 9), 273.15, "f4")),

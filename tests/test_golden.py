@@ -74,6 +74,7 @@ CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
         field((40, 50), "i2"),
     ),
     "jp2k-f4-ht": ({"id": "frazil.jp2k", "ratio": 16, "coder": "ht"}, field((2, 40, 50), "f4")),
+    "jp2k-f4-ht-groups": ({"id": "frazil.jp2k", "ratio": 40, "coder": "ht"}, field((40, 16, 20), "f4")),
     "jp2k-u1": ({"id": "frazil.jp2k", "psnr": 45}, field((40, 50), "u1")),
     "jp2k-i4": ({"id": "frazil.jp2k", "psnr": 60}, 10_000 * field((40, 50), "i4")),
     "jp2k-constant": ({"id": "frazil.jp2k", "ratio": 16}, np.full((2, 40, 50), 273.15, "f4")),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from frazil.masks import Valid
 
 WINDOW, MOST_WINDOWS = 128, 64
+GOLDEN = (math.sqrt(5) - 1) / 2  # even, and in step with no order of times, levels or bands
 NEAR = 0.1  # of the size; what is left, the whole chunk tells
 SAMPLED = 8
 FINE = 2 / 65536  # the smallest step that 16-bit levels are good for
@@ -63,7 +64,7 @@ class Sample:
         integers = np.empty((count, wy, wx), "u2")
         counts = None if where is None else np.empty(integers.shape, np.bool_)
         for i in range(count):
-            k, cell = divmod(int((i + 0.5) * n * per / count), per)
+            k, cell = divmod(i if count == n * per else int((i * GOLDEN + 0.5) % 1 * n * per), per)
             top = (y - wy) * (cell // across) // max(down - 1, 1)
             left = (x - wx) * (cell % across) // max(across - 1, 1)
             rows, columns = slice(top, top + wy), slice(left, left + wx)

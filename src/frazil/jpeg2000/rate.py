@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from frazil.masks import Valid
 
-# The distance of levels, in RMSE: where few bits a point are asked for, and else, where error matters more than time.
-LEVEL_PER_RMSE, FINE_LEVEL_PER_RMSE, FEW_BITS = 0.4, 0.25, 1.2
+# The distance of levels, in RMSE: where few bits a point are left, and where error matters more than time.
+LEVEL_PER_RMSE, FINE_LEVEL_PER_RMSE, FEW_BITS = 0.33, 0.25, 1.2
 FEWEST_BITS, USUAL_BITS, MOST_BITS = 6, 16, 20  # 9/7 in OpenJPEG overflows beyond 20 bits at six resolutions,
 MOST_EBCOT, MOST_HT = (1 << 22) - 1, MAX_LEVELS - 1  # and its 5/3 on steep edges beyond 22
 SMALL, NARROW, ROOMY = 1 << 14, 32, 6  # points, rows, bits a point: below, all 16 bits cost little time

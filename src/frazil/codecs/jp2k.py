@@ -44,8 +44,10 @@ class JP2K(PlaneCodec):
     reversible : bool, default False
         Bit-exact.
     coder : {"ebcot", "ht"}
-        Block coder. "ht" encodes some ten times faster and decodes several
-        times faster; at equal bytes its RMSE is 2 to 8 % larger.
+        Block coder. "ht" encodes some ten times faster and decodes two to
+        seven times faster. At equal bytes its RMSE is larger: for float32 by
+        some 6 % at ratio 100, 12 % at 32 and a third at 8. Planes with a side
+        below 16 go to "ebcot" in any case.
     scaling : {"minmax", "standard"}
         How values become integers: by the extremes, or by mean and standard
         deviation with ``clip``.
@@ -66,9 +68,12 @@ class JP2K(PlaneCodec):
 
     Notes
     -----
-    EBCOT by OpenJPEG, HT by OpenJPH. Chunks below some 64 x 64 points reach
-    high ratios less closely, since 60 to 100 bytes are fixed; where the values
-    themselves take no more bytes than the encoding, they are stored as they are.
+    EBCOT by OpenJPEG, HT by OpenJPH. Ratios are met within 5 % by chunks of
+    256 x 256 points and more, unless the data need less for all their bits.
+    Smaller ones reach high ratios less closely, since 60 to 100 bytes are
+    fixed; where the values themselves take no more bytes than the encoding,
+    they are stored as they are. Decoded values stay within the range of those
+    that were encoded.
 
     Examples
     --------

@@ -106,6 +106,8 @@ def fill_row(field: Field, ratio: int, coder: str) -> list[object]:
         if abs(got / len(data) - 1) < 0.005:
             break
         size *= len(data) / got
+    if not smooth:  # the ratio leaves room for every bit
+        return [field.name, coder, ratio, "exact", f"{error:.4g}", "0", "-"]
     equal, last = _until(with_constant, smooth, float(len(data)), field.values.nbytes / 2)
     more = ">" if last > 1.01 * smooth else ""
     return [

@@ -93,6 +93,10 @@ CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
         {"id": "frazil.jp2k", "reversible": True, "coder": "ht"},
         np.sqrt(field((24, 30), "f4")),
     ),
+    "jp2k-f4-deflated": (
+        {"id": "frazil.jp2k", "reversible": True},
+        np.sin(field((30, 40), "f8")).astype("f4"),
+    ),
     "jp2k-raw": (
         {"id": "frazil.jp2k", "reversible": True},
         np.random.default_rng(0).integers(0, 65536, (9, 10)).astype(">u2"),

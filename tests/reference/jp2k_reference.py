@@ -86,7 +86,10 @@ def decode(data: bytes, level: int = 0) -> np.ndarray:
         planes = np.full((n, *small), np.frombuffer(sections["K"], dtype.newbyteorder("<"))[0], native)
     elif "R" in sections:
         code, raw = sections["R"][0], sections["R"][1:]
-        raw = zlib.decompress(raw) if code == 1 else raw
+        raw = zlib.decompress(raw) if code else raw
+        if code == 2:
+            count = len(raw) // native.itemsize
+            raw = bytes(raw[b * count + i] for i in range(count) for b in range(native.itemsize))
         planes = (
             np.frombuffer(raw, dtype.newbyteorder("<")).reshape(n, y, x)[:, ::step, ::step].astype(native)
         )

@@ -145,9 +145,12 @@ class JP2K(PlaneCodec):
             record = coded.scale.pack(planes.dtype)
             groups = {GROUPS: seal(coded.pack_groups())} if coded.groups else {}
             sections = {SCALE: record} | groups | {STREAM: coded.pack(record)}
-        if coded is None or sum(map(len, sections.values())) + 3 > planes.nbytes:
-            raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
-            return {RAW: min(b"\0" + raw, b"\1" + zlib.compress(raw), key=len)}
+        size = planes.nbytes if coded is None else sum(map(len, sections.values())) + 3
+        # Bits of floats that change sign make no smooth planes: their bytes, deflated, can be fewer.
+        if size >= planes.nbytes or (self.reversible and size > planes.nbytes // 2):
+            stored = _store(planes)
+            if len(stored) < size or size >= planes.nbytes:
+                return {RAW: stored}
         return sections
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:
@@ -255,10 +258,21 @@ class JP2K(PlaneCodec):
         return decoding.decode(scale, record, packets, shape, dtype, level, groups)
 
 
+def _store(planes: npt.NDArray[Any]) -> bytes:
+    """Write section ``R``: the values as they are, or deflated, bytes of the same significance together."""
+    raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
+    shuffled = np.frombuffer(raw, "u1").reshape(-1, planes.dtype.itemsize).T.tobytes()
+    return min(b"\0" + raw, b"\2" + zlib.compress(shuffled, 4), key=len)
+
+
 def _raw(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     size = shape[0] * shape[1] * shape[2] * dtype.itemsize
     data = payload[1:]
-    if payload[:1] == b"\1":
+    if payload[:1] not in (b"\0", b"\1", b"\2"):
+        raise FormatError(
+            f"values stored in the unknown way {payload[:1]!r}; upgrade frazil to read this array"
+        )
+    if payload[:1] in (b"\1", b"\2"):
         try:
             unpacker = zlib.decompressobj()
             data = unpacker.decompress(data, size + 1)
@@ -266,4 +280,6 @@ def _raw(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> n
             raise FormatError(f"stored values cannot be unpacked: {problem}") from problem
     if len(data) != size:
         raise FormatError(f"{len(data)} bytes of stored values, expected {size}")
+    if payload[:1] == b"\2":
+        data = np.frombuffer(data, "u1").reshape(dtype.itemsize, -1).T.tobytes()
     return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

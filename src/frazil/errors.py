@@ -15,7 +15,8 @@
     └── StoreError              (also an OSError)     a store cannot be read or written as asked
 
     FrazilWarning               (a UserWarning)
-    └── LossyRewriteWarning         a partial write encodes points a second time
+    ├── LossyRewriteWarning         a partial write encodes points a second time
+    └── TargetWarning               a ratio or an error that was asked for cannot be had within the bound
 """
 
 
@@ -69,3 +70,7 @@ class FrazilWarning(UserWarning):
 
 class LossyRewriteWarning(FrazilWarning):
     """A partial write decodes, merges and re-encodes points that were already lossy."""
+
+
+class TargetWarning(FrazilWarning):
+    """A ratio or an error that was asked for cannot be had within the bound."""

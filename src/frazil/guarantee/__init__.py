@@ -1,0 +1,1 @@
+"""Chunks whose errors are bounded: encoded, decoded again, compared, corrected."""

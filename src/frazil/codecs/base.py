@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import google_crc32c
 import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
@@ -15,14 +14,13 @@ from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 from frazil import container, masks
 from frazil.container import ChunkSpec, Sections
 from frazil.errors import (
-    ChecksumError,
     ChunkMismatchError,
     ConfigurationError,
-    FormatError,
     TruncatedError,
     UnsupportedArrayError,
 )
 from frazil.planes import from_planes, reduced, stack_shape, to_planes
+from frazil.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +58,15 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         """Whether every array comes back bit for bit with these settings."""
         return False
 
+    @property
+    def wants_bounds(self) -> bool:
+        """Whether `encode_chunk` has to be told, by ``bounds=``, what the errors may be."""
+        return False
+
+    def reduced_meaning(self, level: int) -> str:  # noqa: ARG002 - for codecs whose samples have a meaning of their own
+        """Say what the samples of ``level`` are, for the attributes of arrays opened there; may be empty."""
+        return ""
+
     @abstractmethod
     def encode_planes(self, planes: npt.NDArray[Any], *, spent: int, valid: Valid | None = None) -> Sections:
         """Encode finite ``planes`` of shape (n, y, x), native byte order.
@@ -71,9 +78,22 @@ class PlaneCodec(Codec):  # type: ignore[misc]
 
     @abstractmethod
     def decode_planes(
-        self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0
+        self,
+        sections: Sections,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        level: int = 0,
+        *,
+        valid: Valid | None = None,
     ) -> npt.NDArray[Any]:
-        """Decode to planes of ``shape`` (n, y, x), or 1/2**level of it in y and x; writable, own memory."""
+        """Decode to planes of ``shape`` (n, y, x), or 1/2**level of it in y and x; writable, own memory.
+
+        ``valid`` is what `encode_planes` was given, at full resolution.
+        """
+
+    def sentinels(self, fill_value: Any = None) -> list[Any]:
+        """Values that are taken out of the planes and come back bit for bit, besides NaN and infinities."""
+        return [value for value in (self.missing, fill_value) if value is not None]
 
     def encode(self, buf: Any) -> bytes:
         """Encode an array of shape (..., y, x) as one container.
@@ -86,19 +106,21 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         """
         return self.encode_chunk(np.asarray(buf))
 
-    def encode_chunk(self, chunk: npt.NDArray[Any], *, fill_value: Any = None) -> bytes:
-        """Encode like `encode`, treating ``fill_value`` as missing too."""
+    def encode_chunk(self, chunk: npt.NDArray[Any], *, fill_value: Any = None, **given: Any) -> bytes:
+        """Encode like `encode`, treating ``fill_value`` as missing too.
+
+        What else is ``given`` goes to `encode_planes`, for codecs that take more than the values.
+        """
         self.check_dtype(chunk.dtype)
         fortran = chunk.ndim > 1 and bool(chunk.flags.f_contiguous) and not chunk.flags.c_contiguous
         spec = ChunkSpec(chunk.shape, chunk.dtype, fortran)
         if not chunk.size:
             return container.pack(spec, {})
-        sentinels = [v for v in (self.missing, fill_value) if v is not None]
-        planes, mask = masks.split(to_planes(chunk), sentinels)
+        planes, mask = masks.split(to_planes(chunk), self.sentinels(fill_value))
         sections: Sections = {MASK: seal(mask)} if mask else {}
         spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + sum(map(len, sections.values()))
         valid = partial(masks.valid, mask, planes.shape, planes.dtype) if mask else None
-        return container.pack(spec, sections | self.encode_planes(planes, spent=spent, valid=valid))
+        return container.pack(spec, sections | self.encode_planes(planes, spent=spent, valid=valid, **given))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decode one container, into ``out`` if it is given.
@@ -160,9 +182,11 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         if 0 in spec.shape:
             return np.empty(cut, spec.dtype, order="F" if spec.fortran else "C")
         rest = {tag: payload for tag, payload in sections.items() if tag != MASK}
-        planes = self.decode_planes(rest, (n, y, x), native, level)
-        if MASK in sections:
-            masks.join(planes, unseal(sections[MASK]), (n, y, x), level)
+        mask = unseal(sections[MASK]) if MASK in sections else b""
+        valid = partial(masks.valid, mask, (n, y, x), native) if mask else None
+        planes = self.decode_planes(rest, (n, y, x), native, level, valid=valid)
+        if mask:
+            masks.join(planes, mask, (n, y, x), level)
         return from_planes(planes, cut, spec.dtype, fortran=spec.fortran)
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:  # noqa: ARG002 - for codecs that store resolutions in order
@@ -217,9 +241,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return the configuration as JSON values, for the array's metadata."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"id": self.codec_id} | {
-            k: v.get_config() if isinstance(v, Codec) else v for k, v in values.items() if v is not None
-        }
+        return {"id": self.codec_id} | {k: _as_json(v) for k, v in values.items() if v is not None}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -271,22 +293,11 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         return {"serializer": serializer(self), "compressors": None, "filters": None, **others}
 
 
-def seal(payload: bytes) -> bytes:
-    """Put a check of its own behind a section that stands before others, for readers of a prefix."""
-    return payload + _check(payload)
-
-
-def unseal(section: bytes) -> bytes:
-    """Invert `seal`; raise `ChecksumError` if the section was damaged or cut."""
-    payload, check = section[:-2], section[-2:]
-    if _check(payload) != check:
-        raise ChecksumError(f"section of {len(payload)} bytes is damaged, or only a part of it was read")
-    return payload
-
-
-def _check(data: bytes) -> bytes:
-    """Two bytes with which the reader of a prefix, who never sees the container's CRC, checks a section."""
-    return int(google_crc32c.value(data) & 0xFFFF).to_bytes(2, "little")
+def _as_json(value: Any) -> Any:
+    """Return codecs as their configuration, numpy's numbers as Python's."""
+    if isinstance(value, Codec):
+        return value.get_config()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_spec(spec: ChunkSpec, shape: tuple[int, ...] | None, dtype: np.dtype[Any] | None) -> None:
@@ -295,13 +306,3 @@ def check_spec(spec: ChunkSpec, shape: tuple[int, ...] | None, dtype: np.dtype[A
         raise ChunkMismatchError(f"chunk holds shape {spec.shape}, the array's chunks are {tuple(shape)}")
     if dtype is not None and spec.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise ChunkMismatchError(f"chunk holds dtype {spec.dtype}, the array is {dtype}")
-
-
-def take(sections: Sections, tag: str, codec_id: str) -> bytes:
-    """Return section ``tag``, or say that these are another codec's bytes."""
-    if tag not in sections:
-        found = ", ".join(sections) or "nothing"
-        raise FormatError(
-            f"{codec_id} needs section {tag!r}, the chunk holds {found}: was another codec used?"
-        )
-    return sections[tag]

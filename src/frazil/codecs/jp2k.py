@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
-from frazil import container
-from frazil.codecs.base import MASK, PlaneCodec, seal, take, unseal
+from frazil import container, stored
+from frazil.codecs.base import MASK, PlaneCodec
 from frazil.errors import ConfigurationError, FormatError, NoRoomError, TruncatedError, UnsupportedArrayError
 from frazil.jpeg2000 import decoding, section
 from frazil.jpeg2000.codestream import MAX_COMPONENTS
 from frazil.planes import stack_shape
 from frazil.scaling import Scale, fit, unpack
+from frazil.sealing import seal, take, unseal
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from frazil.container import Sections
@@ -78,6 +77,7 @@ class JP2K(PlaneCodec):
 
     Examples
     --------
+    >>> import numpy as np
     >>> y, x = np.mgrid[:256, :256] / 256
     >>> field = (280 + 20 * np.sin(5 * y) * np.cos(7 * x)).astype("f4")
     >>> codec = JP2K(ratio=100)
@@ -133,7 +133,7 @@ class JP2K(PlaneCodec):
         """Write the scale (S) and the packets (J); or the one value (K); or the values (R)."""
         bits = planes.view(f"u{planes.dtype.itemsize}")
         if (bits[:, 0] == bits[0, 0, 0]).all() and (bits == bits[0, 0, 0]).all():
-            return {CONSTANT: bits[:1, :1, :1].astype(bits.dtype.newbyteorder("<")).tobytes()}
+            return {CONSTANT: stored.one(planes)}
         if len(planes) > MAX_COMPONENTS:
             raise UnsupportedArrayError(
                 f"a chunk of {len(planes)} planes is more than JPEG 2000 holds ({MAX_COMPONENTS}); "
@@ -149,9 +149,9 @@ class JP2K(PlaneCodec):
         size = planes.nbytes if coded is None else sum(map(len, sections.values())) + 3
         # Bits of floats that change sign make no smooth planes: their bytes, deflated, can be fewer.
         if size >= planes.nbytes or (self.reversible and size > planes.nbytes // 2):
-            stored = _store(planes)
-            if len(stored) < size or size >= planes.nbytes:
-                return {RAW: stored}
+            raw = stored.write(planes)
+            if len(raw) < size or size >= planes.nbytes:
+                return {RAW: raw}
         return sections
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:
@@ -238,7 +238,13 @@ class JP2K(PlaneCodec):
         return rate.encode(wide, scale, ht=ht, budget=budget, psnr=self.psnr, valid=valid)
 
     def decode_planes(
-        self, sections: Sections, shape: tuple[int, int, int], dtype: np.dtype[Any], level: int = 0
+        self,
+        sections: Sections,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        level: int = 0,
+        *,
+        valid: Valid | None = None,  # noqa: ARG002 - missing points were filled in
     ) -> npt.NDArray[Any]:
         """Invert `encode_planes` up to the loss, at 1/2**level of the resolution."""
         unknown = [t for t in sections if t.isupper() and t not in (SCALE, STREAM, CONSTANT, RAW)]
@@ -246,41 +252,11 @@ class JP2K(PlaneCodec):
             raise FormatError(f"the chunk holds section {unknown[0]!r}; upgrade frazil to read this array")
         grid = (slice(None), slice(None, None, 1 << level), slice(None, None, 1 << level))
         if CONSTANT in sections:
-            if len(sections[CONSTANT]) != dtype.itemsize:
-                raise FormatError(f"constant of {len(sections[CONSTANT])} bytes in an array of {dtype}")
-            value = np.frombuffer(sections[CONSTANT], dtype.newbyteorder("<"))[0]
-            return np.full(decoding.reduced_shape(shape, level), value, dtype)
+            return stored.constant(sections[CONSTANT], shape, dtype)[grid].copy()
         if RAW in sections:
-            return _raw(sections[RAW], shape, dtype)[grid].copy()
+            return stored.read(sections[RAW], shape, dtype)[grid].copy()
         record = take(sections, SCALE, self.codec_id)
         scale = unpack(record, shape[0], dtype)
         packets = take(sections, STREAM, self.codec_id)
         groups = unseal(sections[GROUPS]) if GROUPS in sections else b""
         return decoding.decode(scale, record, packets, shape, dtype, level, groups)
-
-
-def _store(planes: npt.NDArray[Any]) -> bytes:
-    """Write section ``R``: the values as they are, or deflated, bytes of the same significance together."""
-    raw = planes.astype(planes.dtype.newbyteorder("<"), copy=False).tobytes()
-    shuffled = np.frombuffer(raw, "u1").reshape(-1, planes.dtype.itemsize).T.tobytes()
-    return min(b"\0" + raw, b"\2" + zlib.compress(shuffled, 4), key=len)
-
-
-def _raw(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    size = shape[0] * shape[1] * shape[2] * dtype.itemsize
-    data = payload[1:]
-    if payload[:1] not in (b"\0", b"\1", b"\2"):
-        raise FormatError(
-            f"values stored in the unknown way {payload[:1]!r}; upgrade frazil to read this array"
-        )
-    if payload[:1] in (b"\1", b"\2"):
-        try:
-            unpacker = zlib.decompressobj()
-            data = unpacker.decompress(data, size + 1)
-        except zlib.error as problem:
-            raise FormatError(f"stored values cannot be unpacked: {problem}") from problem
-    if len(data) != size:
-        raise FormatError(f"{len(data)} bytes of stored values, expected {size}")
-    if payload[:1] == b"\2":
-        data = np.frombuffer(data, "u1").reshape(dtype.itemsize, -1).T.tobytes()
-    return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

@@ -55,7 +55,7 @@ def decode(  # noqa: PLR0917 - what a section is decoded with, in the order of t
     elif sum(head.lengths) > len(body):
         raise FormatError(f"{len(body)} bytes of packets, the index speaks of {sum(head.lengths)}")
     small = reduced_shape(stack, direct)
-    parts = _parts(head, body, small, direct, groups)
+    parts = parts_of(head, body, small, direct, groups)
     if isinstance(scale, Exact):
         planes = _decode_exact(parts, scale, small, dtype)
     elif isinstance(scale, OnLattice):
@@ -85,7 +85,7 @@ def direct_level(layout: Layout, scale: Scale, dtype: np.dtype[Any], level: int)
     return 0 if whole else min(level, layout.decompositions)
 
 
-def _parts(
+def parts_of(
     head: StreamHead, body: memoryview, shape: tuple[int, int, int], level: int, groups: bytes
 ) -> list[Part]:
     """Give each group of planes a codestream of its own, or all of them one."""

@@ -14,6 +14,7 @@ from pyramid import Pyramid, register
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, ZipStore
 
 import frazil
+from frazil import JP2K, Bounded
 from frazil.access import bytes_read
 from frazil.errors import ChecksumError, ConfigurationError, FormatError, StoreError
 from frazil.prefix import find_layout
@@ -104,6 +105,54 @@ def test_samples_and_coordinates(kind, level):
     assert small["land"].attrs[ATTRIBUTE] == "subsampled"
     assert ATTRIBUTE not in small["count"].attrs
     assert small.attrs == full.attrs
+
+
+NO_BOUND = "no bound holds"
+OR_LOW_BAND = (
+    f"or, where a chunk's method is 'wavelet', low band of a wavelet transform; {NO_BOUND} "
+    "('frazil inspect' lists methods)"
+)
+
+
+@pytest.mark.parametrize(
+    ("codec", "said"),
+    [
+        (
+            Bounded(bound=0.3, base="interpolation"),
+            "points 0, 4, 8 ... of each chunk, within the bound abs:0.3",
+        ),
+        (Bounded(bound=0.3, grid=True), "points 0, 4, 8 ... of each chunk, within the bound abs:0.3"),
+        (Bounded(bound=0, base="interpolation"), "points 0, 4, 8 ... of each chunk, exactly"),
+        (Bounded(bound=0.3, base="wavelet"), f"low band of a wavelet transform; {NO_BOUND}"),
+        (
+            Bounded(bound=0.3, base=JP2K(psnr=30)),
+            f"what the base codec frazil.jp2k gives without its corrections; {NO_BOUND}",
+        ),
+        (
+            Bounded(bound=0.3, residual="mask"),
+            f"what the base codec frazil.jp2k gives without its corrections; {NO_BOUND}",
+        ),
+        (
+            Bounded(bound=0.3),
+            f"points 0, 4, 8 ... of each chunk, within the bound abs:0.3; {OR_LOW_BAND}",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else f"{value.base!r}-{value.residual}-{value.bound}",
+)
+@pytest.mark.parametrize("kind", ["v2", "v3", "sharded"])
+def test_what_samples_of_bounded_arrays_are(kind, codec, said):
+    """Said in the attribute, and true."""
+    others = {"shards": (2, 16, 24)} if kind == "sharded" else {}
+    how = codec.encoding(2 if kind == "v2" else 3, chunks=(2, 8, 12), **others)
+    store, ds = MemoryStore(), dataset()
+    ds.to_zarr(store, zarr_format=2 if kind == "v2" else 3, consolidated=True, encoding={"t": how})
+    small = frazil.open_zarr(store, level=2)["t"]
+    assert small.attrs[ATTRIBUTE] == f"decoded at level 2: {said}"
+    if NO_BOUND in said:
+        same(small.values, at(ds, 2)["t"].values, error=15)  # rows are independent, averages far off
+    else:
+        same(small.values, at(ds, 2)["t"].values, error=codec.bound)
+        np.testing.assert_array_equal(small.values, at(xr.open_zarr(store), 2)["t"].values)
 
 
 def test_level_0_is_xarray():

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import frazil
 from frazil import inventory, sources, transcode
+from frazil.codecs.bounded import Bounded
 from frazil.errors import ConfigurationError, StoreError, UnsupportedArrayError
+from frazil.verification import verify
 
 
 @st.composite
@@ -208,3 +210,45 @@ def test_what_is_neither_netcdf_nor_zarr(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(OSError, match=r"x"):
         sources.open_source(tmp_path / "x")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_bounds_beside_a_variable_are_kept_and_stay_lossless(weather, tmp_path, zarr_format):
+    limits = np.full(weather.sst.shape[1:], 0.02, "f4")
+    limits[50:60] = 0
+    ds = weather[["sst"]].assign(sst_bound=(("lat", "lon"), limits))
+    ds.to_netcdf(tmp_path / "in.nc", engine="netcdf4", encoding={"sst": {"_FillValue": -99.0}})
+    jobs = transcode.transcode(
+        tmp_path / "in.nc",
+        tmp_path / "out.zarr",
+        Bounded(bound="array"),
+        chunks={"time": 1, "lat": 50},
+        zarr_format=zarr_format,
+    )
+    assert {job.name: job.reason for job in jobs}["sst_bound"] == "bounds of sst"
+    again = xr.open_zarr(tmp_path / "out.zarr")
+    error = abs(again.sst - weather.sst).values
+    np.testing.assert_array_equal(np.isnan(again.sst), np.isnan(weather.sst))
+    assert (np.nan_to_num(error) <= limits).all()
+    assert np.nanmax(error) > 0.01
+    np.testing.assert_array_equal(again.sst_bound, limits)
+    found = {v.name: v for v in verify(tmp_path / "in.nc", tmp_path / "out.zarr")}
+    assert not any(v.problems for v in found.values())
+    assert found["sst"].bound == "array"
+    assert 0.8 < found["sst"].share <= 1
+
+
+def test_a_bound_of_the_whole_range_is_one_number(weather, tmp_path):
+    weather[["t2m"]].to_netcdf(tmp_path / "in.nc", engine="netcdf4")
+    codec = Bounded(bound="rel:1e-3:array")
+    planned = []
+    transcode.transcode(
+        tmp_path / "in.nc", tmp_path / "out.zarr", codec, chunks={"time": 1}, planned=planned.extend
+    )
+    span = float(weather.t2m.max() - weather.t2m.min())
+    bound = inventory.bound_of(zarr.open_group(tmp_path / "out.zarr")["t2m"])
+    assert bound.kind == "abs"
+    assert bound.value == pytest.approx(1e-3 * span, rel=1e-5)
+    (found,) = (v for v in verify(tmp_path / "in.nc", tmp_path / "out.zarr") if v.name == "t2m")
+    assert found.problems == ()
+    assert found.scores.max_error <= 1e-3 * span

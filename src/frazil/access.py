@@ -5,41 +5,36 @@ Importing this module gives datasets and data arrays the accessor ``.frazil``.
 
 from __future__ import annotations
 
-import json
-import math
+import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
 
-import frazil
-from frazil.codecs.base import PlaneCodec
-from frazil.errors import (
-    ConfigurationError,
-    FrazilError,
-    LossyRewriteWarning,
-    StoreError,
-    UnsupportedArrayError,
+from frazil.bound_arrays import assign_bounds, name_bounds, resolve_ranges, stored_bounds
+from frazil.encodings import (
+    STORAGE_KEYS,
+    choose,
+    default_chunks,
+    prepare,
+    rechunked,
+    refuse_contradictions,
+    settings,
+    warn_of_second_generation,
 )
+from frazil.errors import ConfigurationError, FrazilError, StoreError
 from frazil.resolution import open_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
+
+    import dask.array as da
+
+    from frazil.codecs.base import PlaneCodec
+    from frazil.prefix import Layout
 
 __all__ = ["FrazilAccessor", "bytes_read", "default_chunks", "open_zarr", "settings", "to_zarr"]
-
-METHOD = "lossy_compression"
-_NOTE = "written by frazil; these attributes are not part of the CF conventions"
-_PACKING = ("scale_factor", "add_offset", "_Unsigned")
-_MISSING = ("_FillValue", "missing_value")
-_CF_KEYS = (*_PACKING, *_MISSING, "dtype")
-_CF_LINKS = ("grid_mapping", "bounds", "climatology", "cell_measures", "formula_terms", "ancillary_variables")
-_CODEC_KEYS = ("compressor", "compressors", "filters", "serializer")
-_STORAGE_KEYS = (*_CODEC_KEYS, "shards", "preferred_chunks", "fill_value")
-_PLANE_SIDE, _CHUNK_POINTS = 2048, 1 << 22
 
 
 def bytes_read() -> Any:
@@ -53,7 +48,9 @@ def to_zarr(
     ds: xr.Dataset | xr.DataArray,
     store: Any,
     *,
-    codec: PlaneCodec | Mapping[Hashable, PlaneCodec],
+    codec: PlaneCodec | Mapping[Hashable, PlaneCodec] | None = None,
+    bounds: Mapping[Hashable, Any] | Any = None,
+    store_bounds: bool = False,
     zarr_format: int = 3,
     chunks: Mapping[Hashable, int] | None = None,
     mode: str | None = None,
@@ -74,10 +71,24 @@ def to_zarr(
         In memory, or in dask chunks.
     store : str, path or Zarr store
         Where to.
-    codec : PlaneCodec, or mapping of name to PlaneCodec
+    codec : PlaneCodec, or mapping of name to PlaneCodec, optional
         One codec for every floating-point data variable of two axes or more,
         or a codec for each variable named. Coordinates and all other
-        variables stay lossless.
+        variables stay lossless. Without it: `frazil.Bounded` for the
+        variables that ``bounds`` names.
+    bounds : mapping of name to array, number or text, optional
+        Largest absolute error of each point of a variable: a DataArray of some
+        or all of its axes, at the same coordinates, or a numpy or dask array
+        that broadcasts to it, in its units; 0 where it is to be exact. A
+        number or text takes the place of the codec's ``bound``. Where one
+        variable is coded, its bounds alone may be given. A variable whose
+        codec says ``bound="array"`` and that is not named takes the
+        dataset's own ``<name>_bound``.
+    store_bounds : bool, default False
+        Store the arrays of bounds too, losslessly, as ``<name>_bound``.
+        Nobody needs them to read; Zarr v3 needs them to extend or change the
+        variable later. By default they are not: they may take more bytes
+        than the data.
     zarr_format : {3, 2}
     chunks : mapping of dimension to int, optional
         Chunk lengths of the variables that the codecs take. Without it: the
@@ -93,17 +104,36 @@ def to_zarr(
 
     Returns
     -------
-    zarr.storage.ZarrStore or dask.delayed.Delayed
-        What `xarray.Dataset.to_zarr` returns.
+    xarray.backends.ZarrStore or dask.delayed.Delayed
+        What `xarray.Dataset.to_zarr` returns. With ``compute=False`` the
+        metadata are written at once, and arrays that are not dask's.
 
     Raises
     ------
     ConfigurationError
-        If a name is unknown, or ``encoding`` names codecs of its own for a variable that has one.
+        If a name is unknown, ``encoding`` names codecs of its own for a variable that has one, or
+        bounds do not fit.
     UnsupportedArrayError
         If a codec cannot hold the variable it is given.
     StoreError
         If the store cannot be written.
+
+    Notes
+    -----
+    A bound relative to the range of the whole array (``"rel:1e-3:array"``)
+    is stored as the number that it stands for; finding that reads the array
+    once, before anything is written.
+
+    Examples
+    --------
+    >>> import zarr
+    >>> y, x = np.mgrid[:40, :60] / 20
+    >>> t2m = xr.DataArray(280 + 9 * np.sin(y) * np.cos(x), dims=("lat", "lon"), name="t2m")
+    >>> spread = 0.1 + 0.4 * xr.DataArray(y[:, 0] > 1, dims="lat")
+    >>> store = zarr.storage.MemoryStore()
+    >>> _ = to_zarr(t2m, store, bounds=spread, consolidated=False)
+    >>> bool((abs(xr.open_zarr(store, consolidated=False)["t2m"] - t2m) <= spread).all())
+    True
     """
     dataset = ds.to_dataset(name=ds.name or "data") if isinstance(ds, xr.DataArray) else ds
     if options.get("append_dim") is not None or options.get("region") is not None:
@@ -111,14 +141,20 @@ def to_zarr(
             "an array keeps the codec it was created with: extend it with "
             "ds.drop_encoding().to_zarr(append_dim=... or region=...) and whole chunks"
         )
-    codecs = _choose(dataset, codec)
+    given = name_bounds(dataset, codec, bounds)
+    codecs, arrays = assign_bounds(dataset, choose(dataset, codec, given), given)
+    codecs = resolve_ranges(dataset, codecs)
     extra = {name: dict(values) for name, values in (encoding or {}).items()}
-    _refuse_contradictions(dataset, codecs, extra)
-    _warn_of_second_generation(dataset, codecs)
+    refuse_contradictions(dataset, codecs, extra)
+    warn_of_second_generation(dataset, codecs)
     prepared, encodings = dataset.copy(deep=False), dict(extra)
+    if store_bounds:
+        prepared = prepared.assign(
+            stored_bounds(prepared, {name: arrays[name] for name in arrays if name in given})
+        )
     for name, variable in prepared.variables.items():
         if name in codecs:
-            encodings[name] = _prepare(
+            encodings[name] = prepare(
                 name,
                 variable,
                 codecs[name],
@@ -127,184 +163,89 @@ def to_zarr(
                 extra=extra.get(name, {}),
             )
         else:
-            drop = _STORAGE_KEYS if variable.chunks is None else (*_STORAGE_KEYS, "chunks")
+            drop = STORAGE_KEYS if variable.chunks is None else (*STORAGE_KEYS, "chunks")
             variable.encoding = {k: v for k, v in variable.encoding.items() if k not in drop}
     if chunks:
-        prepared = prepared.assign({name: _rechunked(prepared[name], encodings[name]) for name in codecs})
-    return _write(
-        prepared,
-        store,
-        zarr_format=zarr_format,
-        mode=mode,
-        consolidated=consolidated,
-        encoding=encodings,
-        **options,
-    )
+        prepared = prepared.assign({name: rechunked(prepared[name], encodings[name]) for name in codecs})
+    options |= {"zarr_format": zarr_format, "mode": mode, "consolidated": consolidated}
+    if arrays:
+        return _write_bounded(prepared, store, arrays, encodings, **options)
+    return _write(prepared, store, encoding=encodings, **options)
 
 
-def settings(variable: xr.DataArray) -> dict[str, Any]:
-    """Return how a variable was compressed, as its attributes say; empty if they do not.
-
-    Examples
-    --------
-    >>> settings(xr.DataArray([1.0]))
-    {}
-    """
-    if METHOD not in variable.attrs:
-        return {}
-    recorded = json.loads(variable.attrs.get(f"{METHOD}_settings", "{}"))
-    return {"codec": variable.attrs[METHOD], **recorded}
-
-
-def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunks for an array without any: whole planes, several where they are small.
-
-    Examples
-    --------
-    >>> default_chunks((24, 721, 1440)), default_chunks((2, 10980, 10980))
-    ((4, 721, 1440), (1, 2048, 2048))
-    """
-    plane = tuple(min(length, _PLANE_SIDE) for length in shape[-2:])
-    room = max(_CHUNK_POINTS // max(math.prod(plane), 1), 1)
-    leading: list[int] = []
-    for length in reversed(shape[:-2]):
-        leading.insert(0, max(min(length, room), 1))
-        room = max(room // max(length, 1), 1)
-    return (*leading, *(max(length, 1) for length in plane))
-
-
-def _choose(
-    dataset: xr.Dataset, codec: PlaneCodec | Mapping[Hashable, PlaneCodec]
-) -> dict[Hashable, PlaneCodec]:
-    """Give each variable that is to be coded its codec."""
-    if isinstance(codec, PlaneCodec):
-        return {
-            name: codec
-            for name, variable in dataset.data_vars.items()
-            if variable.dtype.kind == "f" and variable.ndim >= 2
-        }
-    if not isinstance(codec, Mapping) or not all(isinstance(c, PlaneCodec) for c in codec.values()):
-        raise ConfigurationError(f"codec= takes a frazil codec or a mapping of names to them, got {codec!r}")
-    unknown = [str(name) for name in codec if name not in dataset.variables]
-    if unknown:
-        raise ConfigurationError(
-            f"no variable {', '.join(unknown)} in the dataset; "
-            f"it has {', '.join(map(str, dataset.data_vars))}"
-        )
-    return dict(codec)
-
-
-def _refuse_contradictions(
-    dataset: xr.Dataset, codecs: Mapping[Hashable, PlaneCodec], extra: Mapping[Hashable, Mapping[str, Any]]
-) -> None:
-    for name, values in extra.items():
-        if name not in dataset.variables:
-            raise ConfigurationError(
-                f"encoding= names {name!r}; the dataset has {', '.join(map(str, dataset.variables))}"
-            )
-        second = [key for key in (*_CODEC_KEYS, "scale_factor", "add_offset") if values.get(key) is not None]
-        if name in codecs and second:
-            raise ConfigurationError(
-                f"{name!r} has a codec= already, and encoding= gives it {', '.join(second)} as well; "
-                "drop one of them"
-            )
-
-
-def _warn_of_second_generation(dataset: xr.Dataset, codecs: Mapping[Hashable, PlaneCodec]) -> None:
-    twice = [
-        str(name) for name, codec in codecs.items() if METHOD in dataset[name].attrs and not codec.lossless
-    ]
-    if twice:
-        warnings.warn(
-            f"{', '.join(twice)} went through a lossy codec before, as the attribute {METHOD!r} says: "
-            "the errors of both add up; compress the original data if you have them",
-            LossyRewriteWarning,
-            stacklevel=3,
-        )
-
-
-def _prepare(
-    name: Hashable,
-    variable: xr.Variable,
-    codec: PlaneCodec,
+def _write_bounded(
+    dataset: xr.Dataset,
+    store: Any,
+    arrays: Mapping[Hashable, xr.Variable],
+    encodings: dict[Hashable, dict[str, Any]],
     *,
-    zarr_format: int,
-    chunks: Mapping[Hashable, int],
-    extra: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return a variable's encoding, without what contradicts the codec, and record the codec."""
-    stored = {k: v for k, v in variable.encoding.items() if k in _CF_KEYS}
-    packed = np.dtype(stored.get("dtype", variable.dtype)).kind != variable.dtype.kind
-    if (packed or any(key in stored for key in _PACKING)) and not codec.lossless:
-        # integers on disk for floats in memory: the codec takes the floats, NaN marks what is missing
-        stored = {k: v for k, v in stored.items() if k not in (*_PACKING, *_MISSING, "dtype")}
-    values = stored | dict(extra)
-    on_disk = np.dtype(values.get("dtype", variable.dtype))
-    try:
-        codec.check_dtype(on_disk)
-    except UnsupportedArrayError as error:
-        raise UnsupportedArrayError(f"variable {name!r}: {error}") from None
-    sentinel = _sentinel(values, variable.attrs, on_disk)
-    if sentinel is not None and zarr_format == 2 and codec.missing is None:
-        codec = replace(codec, missing=sentinel)
-    if sentinel is not None and zarr_format == 3:
-        values.setdefault("fill_value", sentinel)
-    grid = _grid(variable, chunks, variable.encoding.get("chunks"))
-    if grid is not None:
-        values.setdefault("chunks", grid)
-    # an encoding passed to xarray replaces the variable's own: save from that what points to other variables
-    variable.attrs |= {k: v for k, v in variable.encoding.items() if k in _CF_LINKS}
-    variable.encoding = {k: v for k, v in variable.encoding.items() if k == "coordinates"}
-    if not codec.lossless:
-        config = codec.get_config()
-        variable.attrs |= {
-            METHOD: config.pop("id"),
-            f"{METHOD}_settings": json.dumps(config, sort_keys=True),
-            f"{METHOD}_implementation": f"frazil {frazil.__version__}",
-            f"{METHOD}_note": _NOTE,
-        }
-    return codec.encoding(zarr_format, **values)
+    compute: bool = True,
+    **options: Any,
+) -> Any:
+    """Let xarray write everything but the chunks that need bounds, and write those."""
+    import dask.array as da
+    import zarr
+    from dask.base import compute as run
+    from dask.delayed import delayed
+    from xarray.backends.zarr import ZarrStore, encode_zarr_variable
+
+    from frazil.prefix import find_layout
+    from frazil.writing import together, write_later
+
+    if options.get("chunk_store") is not None:
+        raise ConfigurationError("bounds= writes chunks beside their metadata; drop chunk_store=")
+    blanks = {name: _without_values(dataset.variables[name], store) for name in arrays}
+    template = dataset.assign(blanks)
+    for name in arrays:
+        lengths = [max((1, *n)) for n in dataset.variables[name].chunks or ()]
+        encodings[name].setdefault("chunks", tuple(lengths))
+    _write(template, store, encoding=encodings, compute=False, **options)
+    usual = options.get("write_empty_chunks") or zarr.config.get("array.write_empty_chunks")
+    keep = {name: bool(encodings[name].get("write_empty_chunks", usual)) for name in arrays}
+    path = {key: options[key] for key in ("group", "storage_options") if key in options}
+    target = ZarrStore.open_group(_absolute(store), mode="r+", consolidated=False, **path)
+    now: list[da.Array] = []
+    later: list[Any] = []
+    others = [name for name, v in dataset.variables.items() if v.chunks is not None and name not in arrays]
+    for name in (*arrays, *others):
+        variable, encoding = dataset.variables[name].copy(deep=False), encodings.get(name, {})
+        variable.encoding = variable.encoding | encoding
+        encoded = encode_zarr_variable(variable, name=name)
+        array = target.zarr_group[str(name)]
+        if name in others:
+            later.append(da.store(encoded.data, array, lock=False, compute=False))
+            continue
+        layout = cast("Layout", find_layout(array))  # it was made with a codec of ours
+        written = write_later(layout, *together(layout, encoded, arrays[name]), keep_empty=keep[name])
+        (now if encoded.chunks is None and arrays[name].chunks is None else later).append(written)
+    # What is in memory is written here and now, as xarray does it.
+    run(now, scheduler="threads")  # type: ignore[no-untyped-call] # dask's
+    if not compute:
+        return delayed(_finished, pure=False)(later)
+    run(later)  # type: ignore[no-untyped-call] # dask's
+    return target
 
 
-def _rechunked(variable: xr.DataArray, encoding: Mapping[str, Any]) -> xr.DataArray:
-    """Align the dask chunks with the stored ones."""
-    if variable.chunks is None:
-        return variable
-    lengths = encoding.get("shards") or encoding["chunks"]
-    return variable.chunk(dict(zip(variable.dims, lengths, strict=True)))
+def _without_values(variable: xr.Variable, store: Any) -> xr.Variable:
+    """Return what xarray takes the metadata from; its values are never stored."""
+    import dask.array as da
+    from zarr.storage import ZipStore
+
+    values: Any = da.zeros(variable.shape, dtype=variable.dtype, chunks=-1)
+    if isinstance(store, ZipStore):  # dask, to give it a name, reopens it, which empties it
+        values = np.broadcast_to(np.asarray(np.nan, variable.dtype), variable.shape)
+    return xr.Variable(variable.dims, values, variable.attrs, variable.encoding)
 
 
-def _grid(variable: xr.Variable, chunks: Mapping[Hashable, int], stored: Any) -> tuple[int, ...] | None:
-    """Chunk lengths to ask for; None where the dask chunks decide."""
-    if not chunks and variable.chunks is not None:
-        return None
-    bad = [f"{dim}={n!r}" for dim, n in chunks.items() if not isinstance(n, int) or n == 0 or n < -1]
-    if bad:
-        raise ConfigurationError(
-            f"chunk lengths are whole numbers, -1 for a whole axis; got {', '.join(bad)}"
-        )
-    if variable.chunks is not None:
-        base = tuple(max(lengths, default=1) for lengths in variable.chunks)
-    elif (
-        isinstance(stored, tuple) and len(stored) == variable.ndim and all(isinstance(n, int) for n in stored)
-    ):
-        base = stored
-    else:
-        base = default_chunks(variable.shape)
-    asked = [chunks.get(dim, n) for dim, n in zip(variable.dims, base, strict=True)]
-    return tuple(
-        max(size if n == -1 else min(n, size), 1) for n, size in zip(asked, variable.shape, strict=True)
-    )
+def _finished(parts: Any) -> None:
+    """Stand at the end of the graph: what was written is in the store."""
 
 
-def _sentinel(encoding: Mapping[str, Any], attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
-    """Finite value that stands for "no data" on disk, exactly as the array will hold it."""
-    for source in (encoding, attrs):
-        for key in _MISSING:
-            value = source.get(key)
-            if value is not None and np.isfinite(value):
-                return np.asarray(value).astype(dtype).item()
-    return None
+def _absolute(store: Any) -> Any:
+    """Name a local path as workers elsewhere find it, as xarray does."""
+    if not isinstance(store, str | os.PathLike) or "://" in os.fspath(store) or "::" in os.fspath(store):
+        return store
+    return os.path.abspath(os.path.expanduser(store))  # noqa: PTH100, PTH111 - of a str too, unresolved
 
 
 def _write(dataset: xr.Dataset, store: Any, **options: Any) -> Any:
@@ -335,8 +276,8 @@ class FrazilAccessor:
     def __init__(self, data: xr.Dataset | xr.DataArray) -> None:
         self._data = data
 
-    def to_zarr(self, store: Any, *, codec: Any, **options: Any) -> Any:
-        """Write through ``codec``: `frazil.to_zarr`."""
+    def to_zarr(self, store: Any, *, codec: Any = None, **options: Any) -> Any:
+        """Write through a codec: `frazil.to_zarr`."""
         return to_zarr(self._data, store, codec=codec, **options)
 
     def settings(self) -> dict[Any, Any]:

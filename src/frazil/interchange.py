@@ -29,13 +29,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil import container, masks
-from frazil.codecs.base import MASK, seal, unseal
+from frazil.codecs.base import MASK
 from frazil.codecs.jp2k import JP2K, SCALE, STREAM
 from frazil.errors import FormatError
 from frazil.jpeg2000 import boxes, section
 from frazil.planes import stack_shape
 from frazil.scaling import MINMAX, STANDARD, Exact, Linear, Scale
 from frazil.scaling import unpack as read_scale
+from frazil.sealing import seal, unseal
 
 if TYPE_CHECKING:
     import numpy.typing as npt

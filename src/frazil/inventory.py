@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from frazil import container
+from frazil import container, shards
 from frazil.errors import FormatError, TruncatedError
+from frazil.guarantee import record as records
+from frazil.guarantee.rebuilding import RECORD
+from frazil.notation import PREFIX, codec_text
+from frazil.sealing import unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import zarr
 
-PREFIX = "frazil."
+    from frazil.bounds import Bound
+    from frazil.container import Head
+
 HEAD_BYTES = 64  # fits the preamble of a chunk of up to a dozen axes and its first section's header
-REQUESTS = 64
-EMPTY = (1 << 64) - 1  # offset and length of an absent chunk in a shard's index
+BOUNDED = "frazil.bounded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,9 @@ class ChunkEntry:
 
     ``start`` is where it begins in the object ``key``, which is more than 0
     inside a shard. ``sections`` is None where the bytes are not a frazil container.
+    Of a chunk that keeps a bound, ``method`` is one of `frazil.guarantee.record.METHODS`,
+    ``max_error`` its largest error in the units of the array and ``share`` its
+    largest error over bound, both recorded when it was encoded and rounded up.
     """
 
     index: tuple[int, ...]
@@ -67,6 +75,18 @@ class ChunkEntry:
     raw: int
     sections: dict[str, int] | None
     note: str = ""
+    method: str | None = None
+    max_error: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the chunks of an array say of their errors: the largest, and how many used which method."""
+
+    methods: dict[str, int]
+    max_error: float
+    share: float
 
 
 def arrays(group: zarr.Group, path: str = "") -> Iterator[tuple[str, zarr.Array[Any]]]:
@@ -92,9 +112,9 @@ def codecs_of(array: zarr.Array[Any]) -> list[dict[str, Any]]:
 def codec_documents(array: zarr.Array[Any]) -> list[dict[str, Any]]:
     """Codecs of a Zarr v3 array as its metadata write them; those inside a shard, if it has shards."""
     meta: dict[str, Any] = dict(array.metadata.to_dict())
-    found = [_as_dict(c) for c in meta["codecs"]]
-    while (shard := _sharding(found)) is not None:
-        found = [_as_dict(c) for c in shard["codecs"]]
+    found = [shards.as_dict(c) for c in meta["codecs"]]
+    while (shard := shards.sharding(found)) is not None:
+        found = [shards.as_dict(c) for c in shard["codecs"]]
     return found
 
 
@@ -111,36 +131,19 @@ def is_lossy(array: zarr.Array[Any]) -> bool:
     return config is not None and not get_codec(config).lossless
 
 
-def codec_text(config: dict[str, Any]) -> str:
-    """Name a codec and those of its settings that are not the defaults.
+def bound_of(array: zarr.Array[Any]) -> Bound | None:
+    """Bound that the array's codec keeps; None if it keeps none."""
+    from frazil.bounds import parse
 
-    Examples
-    --------
-    >>> codec_text({"id": "frazil.unknown", "ratio": 32, "per": "chunk"})
-    'unknown ratio=32 per=chunk'
-    """
-    settings = {k: v for k, v in config.items() if k != "id" and v is not None}
-    name = str(config["id"])
-    if name.startswith(PREFIX):
-        from dataclasses import fields
-
-        from numcodecs.registry import get_codec
-
-        try:
-            defaults = {f.name: f.default for f in fields(type(get_codec(config)))}
-        except (ValueError, TypeError, ImportError):  # a codec of a newer frazil: show all that it says
-            defaults = {}
-        settings = {k: v for k, v in settings.items() if k not in defaults or defaults[k] != v}
-    else:
-        settings = {}
-    return " ".join([name.removeprefix(PREFIX), *(f"{k}={v}" for k, v in settings.items())])
+    config = frazil_codec(array) or {}
+    return parse(config["bound"]) if config.get("id") == BOUNDED else None
 
 
 def describe(path: str, array: zarr.Array[Any]) -> ArrayEntry:
     """Measure one array of a store."""
     from zarr.core.sync import sync
 
-    sizes = sync(_sizes(array))
+    sizes = sync(shards.sizes(array))
     shard = array.shards
     per_shard = math.prod(-(-s // c) for s, c in zip(shard, array.chunks, strict=True)) if shard else 1
     ours = frazil_codec(array)
@@ -151,17 +154,17 @@ def describe(path: str, array: zarr.Array[Any]) -> ArrayEntry:
         dtype=str(array.dtype),
         chunk_shape=array.chunks,
         shard_shape=shard,
-        codec=codec_text(ours) if ours else " + ".join(codec_text(c) for c in named) or "none",
+        codec=codec_text(ours) if ours else " + ".join(str(c["id"]) for c in named) or "none",
         lossy=is_lossy(array),
-        chunks_stored=min(len(sizes) * per_shard, _count(array.shape, array.chunks)),
-        chunks=_count(array.shape, array.chunks),
+        chunks_stored=min(len(sizes) * per_shard, shards.count(array.shape, array.chunks)),
+        chunks=shards.count(array.shape, array.chunks),
         raw=int(array.nbytes),
         stored=sum(sizes.values()),
     )
 
 
 def chunk_entries(array: zarr.Array[Any]) -> Iterator[ChunkEntry]:
-    """Sections of each stored chunk, from the container's head alone.
+    """Sections of each stored chunk, and what it says of its errors, from the container's head alone.
 
     Reads a few tens of bytes a chunk where the store can read ranges.
     """
@@ -169,16 +172,17 @@ def chunk_entries(array: zarr.Array[Any]) -> Iterator[ChunkEntry]:
     from zarr.core.sync import sync
 
     outer = array.shards or array.chunks
-    sizes = sync(_sizes(array))
+    sizes = sync(shards.sizes(array))
+    bound = bound_of(array)
     for index in np.ndindex(*(-(-n // c) for n, c in zip(array.shape, outer, strict=True))):
-        key = _key(array, index)
+        key = shards.key(array, index)
         if key not in sizes:
             continue
         if array.shards is None:
             parts = {index: (0, sizes[key])}
         else:
             try:
-                parts = sync(_shard_parts(array, index, key, sizes[key]))
+                parts = sync(shards.shard_parts(array, index, key, sizes[key]))
             except FormatError as error:
                 note = str(error)
                 yield ChunkEntry(
@@ -186,23 +190,42 @@ def chunk_entries(array: zarr.Array[Any]) -> Iterator[ChunkEntry]:
                 )
                 continue
         for inner, (start, size) in sorted(parts.items()):
-            sections, note = sync(_sections(array, key, start, size))
-            yield ChunkEntry(
-                index=inner,
-                key=key,
-                start=start,
-                nbytes=size,
-                raw=math.prod(array.chunks) * array.dtype.itemsize,
-                sections=sections,
-                note=note,
+            head, note = sync(_walk(array, key, start, size))
+            raw = math.prod(array.chunks) * array.dtype.itemsize
+            entry = ChunkEntry(
+                index=inner, key=key, start=start, nbytes=size, raw=raw, sections=None, note=note
             )
+            if head is not None:
+                sizes_of = {tag: stop - first for tag, (first, stop) in head.spans.items()}
+                said = sync(_record(array, key, start, head, bound)) if bound else {}
+                entry = replace(entry, sections=sizes_of, **said)
+            yield entry
+
+
+def record(chunks: Iterable[ChunkEntry]) -> Record | None:
+    """Sum up what ``chunks`` say of their errors; None if none of them does.
+
+    Examples
+    --------
+    >>> one = ChunkEntry(index=(0,), key="0", start=0, nbytes=9, raw=9, sections={}, max_error=0.3, share=0.6)
+    >>> record([replace(one, method="exact", max_error=0.0, share=0.0), replace(one, method="wavelet")])
+    Record(methods={'exact': 1, 'wavelet': 1}, max_error=0.3, share=0.6)
+    """
+    said = [chunk for chunk in chunks if chunk.method is not None]
+    if not said:
+        return None
+    return Record(
+        methods=dict(sorted(Counter(str(chunk.method) for chunk in said).items())),
+        max_error=max(chunk.max_error or 0.0 for chunk in said),
+        share=max(chunk.share or 0.0 for chunk in said),
+    )
 
 
 def read_chunk(array: zarr.Array[Any], entry: ChunkEntry) -> bytes:
     """Bytes of one chunk, as the codec wrote them."""
     from zarr.core.sync import sync
 
-    return bytes(sync(_read(array, entry.key, entry.start, entry.start + entry.nbytes)))
+    return bytes(sync(shards.read(array, entry.key, entry.start, entry.start + entry.nbytes)))
 
 
 def stored_bytes(array: zarr.Array[Any], region: tuple[tuple[int, int], ...]) -> int:
@@ -213,58 +236,23 @@ def stored_bytes(array: zarr.Array[Any], region: tuple[tuple[int, int], ...]) ->
 
     outer = array.shards or array.chunks
     grid = [range(a // c, -(-b // c)) for (a, b), c in zip(region, outer, strict=True)]
-    keys = [_key(array, index) for index in itertools.product(*grid)]
+    keys = [shards.key(array, index) for index in itertools.product(*grid)]
 
     async def total() -> int:
-        return sum(size for size in await _gather(_size(array, key) for key in keys) if size)
+        return sum(size for size in await shards.gather(shards.size_of(array, key) for key in keys) if size)
 
     return int(sync(total()))
 
 
-async def _sizes(array: zarr.Array[Any]) -> dict[str, int]:
-    prefix = f"{array.store_path.path}/" if array.store_path.path else ""
-    documents = {f"{prefix}{name}" for name in ("zarr.json", ".zarray", ".zattrs")}
-    keys = [key async for key in array.store.list_prefix(prefix) if key not in documents]
-    sizes = await _gather(_size(array, key) for key in keys)
-    return {key: size for key, size in zip(keys, sizes, strict=True) if size is not None}
-
-
-async def _size(array: zarr.Array[Any], key: str) -> int | None:
-    try:
-        return int(await array.store.getsize(key))
-    except FileNotFoundError:  # all fill value
-        return None
-
-
-async def _gather(jobs: Any) -> list[Any]:
-    gate = asyncio.Semaphore(REQUESTS)
-
-    async def one(job: Awaitable[Any]) -> Any:
-        async with gate:
-            return await job
-
-    return await asyncio.gather(*(one(job) for job in jobs))
-
-
-async def _read(array: zarr.Array[Any], key: str, start: int, stop: int) -> bytes:
-    from zarr.abc.store import RangeByteRequest
-    from zarr.core.buffer import default_buffer_prototype
-
-    found = await array.store.get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
-    return found.to_bytes() if found is not None else b""
-
-
-async def _sections(
-    array: zarr.Array[Any], key: str, start: int, size: int
-) -> tuple[dict[str, int] | None, str]:
-    """Walk the section headers of the container at ``start``, reading each and skipping the payloads."""
-    known = bytearray(await _read(array, key, start, start + min(HEAD_BYTES, size)))
+async def _walk(array: zarr.Array[Any], key: str, start: int, size: int) -> tuple[Head | None, str]:
+    """Read the section headers of the container at ``start`` and skip the payloads; say what is wrong."""
+    known = bytearray(await shards.read(array, key, start, start + min(HEAD_BYTES, size)))
     try:
         head = container.peek(bytes(known))
         end = min(head.total, size) - container.CRC_SIZE
         while head.spans and (at := max(stop for _, stop in head.spans.values())) < end:
             known.extend(bytes(max(0, at - len(known))))  # payloads stay zeros: only headers are read
-            known[at:] = await _read(array, key, start + at, start + min(at + 16, size))
+            known[at:] = await shards.read(array, key, start + at, start + min(at + 16, size))
             head = container.peek(bytes(known))
             if max(stop for _, stop in head.spans.values()) == at:
                 break
@@ -272,53 +260,20 @@ async def _sections(
         return None, str(error)
     except FormatError as error:
         return None, "" if not known.startswith(container.MAGIC) else str(error)
-    note = f"cut off after {size} of {head.total} bytes" if size < head.total else ""
-    return {tag: stop - first for tag, (first, stop) in head.spans.items()}, note
+    return head, f"cut off after {size} of {head.total} bytes" if size < head.total else ""
 
 
-async def _shard_parts(
-    array: zarr.Array[Any], index: tuple[int, ...], key: str, size: int
-) -> dict[tuple[int, ...], tuple[int, int]]:
-    """Start and length of each chunk in a shard, from the shard's index (zarr-specs, sharding codec)."""
-    import numpy as np
-
-    meta: dict[str, Any] = dict(array.metadata.to_dict())
-    config = _sharding([_as_dict(c) for c in meta["codecs"]])
-    names = [_as_dict(c)["name"] for c in (config or {}).get("index_codecs", [])]
-    shards = array.shards
-    if config is None or shards is None or names not in (["bytes", "crc32c"], ["bytes"]):
-        found = ", ".join(names) or "nothing known"
-        raise FormatError(f"the shard's index is encoded as {found}; cannot look inside")
-    grid = tuple(s // c for s, c in zip(shards, array.chunks, strict=True))
-    n = 16 * math.prod(grid)
-    tail = 4 if "crc32c" in names else 0
-    start = 0 if str(config.get("index_location", "end")).endswith("start") else size - n - tail
-    raw = await _read(array, key, max(start, 0), max(start, 0) + n)
-    if len(raw) != n:
-        raise TruncatedError(f"shard of {size} bytes is shorter than its index of {n + tail}")
-    table = np.frombuffer(raw, "<u8").reshape(*grid, 2)
-    return {
-        tuple(i * g + j for i, g, j in zip(index, grid, inner, strict=True)): (
-            int(table[inner][0]),
-            int(table[inner][1]),
+async def _record(array: zarr.Array[Any], key: str, start: int, head: Head, bound: Bound) -> dict[str, Any]:
+    """Read what a chunk says of its errors; nothing where all of its points are missing."""
+    if RECORD not in head.spans:
+        return {}
+    first, stop = head.spans[RECORD]
+    try:
+        said = records.unpack(
+            unseal(await shards.read(array, key, start + first, start + stop)), head.spec.dtype
         )
-        for inner in np.ndindex(*grid)
-        if int(table[inner][0]) != EMPTY
-    }
-
-
-def _key(array: zarr.Array[Any], index: tuple[int, ...]) -> str:
-    encode: Callable[[tuple[int, ...]], str] = array.metadata.encode_chunk_key
-    return f"{array.store_path.path}/{encode(index)}".lstrip("/")
-
-
-def _count(shape: tuple[int, ...], chunks: tuple[int, ...]) -> int:
-    return math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
-
-
-def _as_dict(codec: Any) -> dict[str, Any]:
-    return dict(codec) if isinstance(codec, dict) else dict(codec.to_dict())
-
-
-def _sharding(codecs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return next((dict(c["configuration"]) for c in codecs if c["name"] == "sharding_indexed"), None)
+    except FormatError as error:
+        return {"note": str(error)}
+    # rounded up it may lie above the bound, which it never does
+    largest = min(said.max_error, bound.value) if bound.kind == "abs" else said.max_error
+    return {"method": said.name, "max_error": largest, "share": said.share}

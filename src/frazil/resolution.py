@@ -170,7 +170,7 @@ def open_zarr(store: Any, level: int = 0, group: str | None = None, **options: A
     xarray.Dataset
         Lazy, with a dask chunk for each stored one. The attribute
         ``frazil_resolution`` of each variable that became smaller says whether
-        it was decoded at that level or subsampled.
+        it was decoded at that level or subsampled, and whether a bound holds.
 
     Raises
     ------
@@ -277,7 +277,8 @@ def _decoded(
         source, chunks=source.chunks, name=f"frazil-{source.name}-{uuid4().hex}", asarray=True, fancy=False
     )
     variable = xr.Variable(stored.dims, lazy, dict(stored.attrs), dict(stored.encoding))
-    note = f"decoded at level {source.level}"
+    said = source.layout.codec.reduced_meaning(source.level)
+    note = f"decoded at level {source.level}{': ' if said else ''}{said}"
     for dim in set(points) & set(stored.dims):
         have = own.get(dim, np.arange(stored.sizes[dim]))
         if not np.array_equal(have, points[dim]):

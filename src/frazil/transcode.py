@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from frazil.chunk_bounds import SUFFIX
 from frazil.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from frazil.codecs.base import PlaneCodec
+    from frazil.prefix import Layout
 
 Region = tuple[tuple[int, int], ...]
 
@@ -120,7 +122,8 @@ def assign(
 
     Lossless stay, unless they are named: coordinates and their bounds, flags
     (``flag_values``, ``flag_masks``), variables of fewer than two axes or
-    less than 64 KiB, and dtypes that the codec does not hold.
+    less than 64 KiB, dtypes that the codec does not hold, and ``<name>_bound``
+    where the codec of ``<name>`` takes its bounds from there.
 
     Parameters
     ----------
@@ -144,6 +147,7 @@ def assign(
     _check_names(named, ds.variables, "variable")
     _check_names(chunks, ds.sizes, "dimension")
     metadata = _metadata_names(ds)
+    beside = _bounds_names(ds, codec, named)
     jobs = []
     for name, variable in ds.variables.items():
         key = str(name)
@@ -154,6 +158,8 @@ def assign(
                 chosen.check_dtype(variable.dtype)
         elif chosen is None:
             reason = "no codec given"
+        elif key in beside:
+            chosen, reason = None, f"bounds of {key.removesuffix(SUFFIX)}"
         else:
             reason = _why_lossless(ds, key, metadata, chosen)
             chosen = None if reason else chosen
@@ -187,6 +193,14 @@ def _metadata_names(ds: xr.Dataset) -> set[str]:
             text = variable.attrs.get(key, variable.encoding.get(key, ""))
             names.update(word for word in str(text).split() if word in ds.variables)
     return names
+
+
+def _bounds_names(
+    ds: xr.Dataset, codec: PlaneCodec | None, named: Mapping[str, PlaneCodec | None]
+) -> set[str]:
+    """Variables that hold the bounds of others."""
+    beside = {f"{name}{SUFFIX}": named.get(str(name), codec) for name in ds.variables}
+    return {name for name, keeps in beside.items() if name in ds and keeps is not None and keeps.wants_bounds}
 
 
 def _why_lossless(ds: xr.Dataset, name: str, metadata: set[str], codec: PlaneCodec) -> str:
@@ -284,15 +298,18 @@ def run(
 
     The store carries the attribute `frazil.sources.INCOMPLETE` until the last byte is written.
     """
+    import xarray as xr
     import zarr
 
     from frazil.access import to_zarr
+    from frazil.bound_arrays import resolve_ranges
     from frazil.inventory import stored_bytes
     from frazil.sources import INCOMPLETE, consolidate
 
     template = _template(ds, jobs)
     template.attrs[INCOMPLETE] = True
     codecs: dict[Hashable, PlaneCodec] = {job.name: job.codec for job in jobs if job.codec is not None}
+    codecs = resolve_ranges(ds, codecs)  # the template has no values to find a range among
     encoding: dict[Hashable, dict[str, Any]] = {
         job.name: _encoding(job, zarr_format) for job in jobs if job.shape
     }
@@ -307,10 +324,13 @@ def run(
         compute=False,
     )
     group = zarr.open_group(store, mode="r+")
+    made = xr.open_zarr(store, consolidated=False, chunks=None)
     for job in jobs:
         array: Any = group[job.name]
         for region in [_whole(job.shape)] if job.eager else plan(job.shape, job.chunks, job.itemsize):
-            if not job.eager:
+            if job.codec is not None and job.codec.wants_bounds:
+                _write_within(ds, array, made.variables[job.name], job, region)
+            elif not job.eager:
                 _write(ds, store, job, region)
             raw = math.prod(b - a for a, b in region) * job.itemsize
             if progress is not None:
@@ -355,6 +375,23 @@ def _write(ds: xr.Dataset, store: Any, job: Job, region: Region) -> None:
     part = part.isel(slices).load()
     part[job.name].encoding = {}
     part.to_zarr(store, region=slices, mode="r+", consolidated=False)
+
+
+def _write_within(ds: xr.Dataset, array: Any, like: xr.Variable, job: Job, region: Region) -> None:
+    """Write one region of a variable whose bounds lie beside it: Zarr v2 could not tell the codec.
+
+    ``like`` is the variable as xarray finds it in the destination: packed as it is to be stored.
+    """
+    from frazil.prefix import find_layout
+    from frazil.regions import as_stored, bounds_at
+    from frazil.writing import write_block
+
+    at = tuple(slice(*span) for span in region)
+    variable, bounds = ds.variables[job.name], ds.variables[f"{job.name}{SUFFIX}"]
+    values = as_stored(variable[at].values, like, array.dtype)
+    layout = cast("Layout", find_layout(array))  # it was made with a codec of ours
+    origin = tuple(start for start, _ in region)
+    write_block(layout, origin, values, bounds_at(bounds, variable.dims, at))
 
 
 def _whole(shape: tuple[int, ...]) -> Region:

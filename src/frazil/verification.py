@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from frazil.chunk_bounds import SUFFIX
 from frazil.errors import ConfigurationError, FrazilError
 from frazil.metrics import Scores, score_parts
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import xarray as xr
+
+    from frazil.bound_checks import BoundCheck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +53,18 @@ WORDS = {"max_error": "max error", "rmse": "RMSE", "relative": "relative error"}
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How one variable came through; ``problems`` is empty where all is well."""
+    """How one variable came through; ``problems`` is empty where all is well.
+
+    ``bound`` is the bound that its codec keeps, if it keeps one, and ``share`` the largest error over it.
+    """
 
     name: str
     codec: str
     lossy: bool
     scores: Scores
     problems: tuple[str, ...]
+    bound: str | None = None
+    share: float | None = None
 
 
 def verify(original: str | Path, compressed: str | Path, limits: Limits | None = None) -> Iterator[Verdict]:
@@ -64,7 +72,10 @@ def verify(original: str | Path, compressed: str | Path, limits: Limits | None =
 
     A variable fails if it is absent or cannot be decoded, if its shape
     differs, if other points are missing than in the original, if its codec
-    is lossless and a value differs, or if it exceeds its limits.
+    is lossless and a value differs, if it exceeds its limits, or if its codec
+    is `frazil.Bounded` and an error exceeds its bound or what its chunk
+    records of it. Where the bounds are an array, that is looked for beside
+    the variable, as ``<name>_bound``, in the store and then in the original.
 
     Parameters
     ----------
@@ -79,7 +90,8 @@ def verify(original: str | Path, compressed: str | Path, limits: Limits | None =
     ConfigurationError
         If a limit names a variable that is not there.
     """
-    from frazil.inventory import codec_text, frazil_codec, is_lossy
+    from frazil.inventory import frazil_codec, is_lossy
+    from frazil.notation import codec_text
     from frazil.sources import is_zarr, open_group, open_source
 
     limits = limits or Limits()
@@ -95,31 +107,47 @@ def verify(original: str | Path, compressed: str | Path, limits: Limits | None =
             array: Any = group[name] if group is not None else None
             config = frazil_codec(array) if array is not None else None
             lossy = array is not None and is_lossy(array)
-            scores, broken = _compare(ours.variables[name], theirs.variables[name])
-            problems = broken or _problems(scores, limits.of(name), lossy=lossy)
             text = codec_text(config) if config else "lossless"
-            yield Verdict(name=name, codec=text, lossy=lossy, scores=scores, problems=problems)
+            verdict = Verdict(name=name, codec=text, lossy=lossy, scores=Scores(), problems=())
+            beside = f"{name}{SUFFIX}"
+            bounds = next((ds.variables[beside] for ds in (theirs, ours) if beside in ds.variables), None)
+            verdict = _compared(verdict, ours.variables[name], theirs.variables[name], array, bounds)
+            found = verdict.problems or _problems(verdict.scores, limits.of(name), lossy=lossy)
+            yield replace(verdict, problems=found)
 
 
-def _compare(ours: xr.Variable, theirs: xr.Variable) -> tuple[Scores, tuple[str, ...]]:
+def _compared(
+    verdict: Verdict, ours: xr.Variable, theirs: xr.Variable, array: Any, bounds: xr.Variable | None
+) -> Verdict:
+    from frazil.bound_checks import BoundCheck
+    from frazil.inventory import bound_of
+
     if ours.shape != theirs.shape or ours.dims != theirs.dims:
-        return Scores(), (f"has shape {dict(theirs.sizes)}, the original {dict(ours.sizes)}",)
+        wrong = f"has shape {dict(theirs.sizes)}, the original {dict(ours.sizes)}"
+        return replace(verdict, problems=(wrong,))
     try:
-        return score_parts(_parts(ours, theirs)), ()
+        if array is None or bound_of(array) is None:
+            return replace(verdict, scores=score_parts(_parts(ours, theirs, array)))
+        check = BoundCheck(array, theirs, bounds)
+        scores = score_parts(_parts(ours, theirs, array, check))
     except (FrazilError, ValueError, RuntimeError) as error:  # a damaged chunk is a finding, not our failure
-        return Scores(), (f"cannot be decoded: {error}",)
+        return replace(verdict, problems=(f"cannot be decoded: {error}",))
+    return replace(verdict, scores=scores, problems=check.problems(), bound=check.text, share=check.share)
 
 
-def _parts(ours: xr.Variable, theirs: xr.Variable) -> Iterator[tuple[npt.ArrayLike, npt.ArrayLike]]:
+def _parts(
+    ours: xr.Variable, theirs: xr.Variable, array: Any, check: BoundCheck | None = None
+) -> Iterator[tuple[npt.ArrayLike, npt.ArrayLike]]:
     from frazil.access import default_chunks
     from frazil.transcode import plan
 
-    cut = theirs.encoding.get("preferred_chunks", {})
-    default = default_chunks(theirs.shape)
-    chunks = tuple(cut.get(dim, length) for dim, length in zip(theirs.dims, default, strict=True))
+    chunks = default_chunks(theirs.shape) if array is None else array.shards or array.chunks
     for region in plan(theirs.shape, chunks, theirs.dtype.itemsize):
         at = tuple(slice(*span) for span in region)
-        yield ours[at].values, theirs[at].values
+        pair = ours[at].values, theirs[at].values
+        if check is not None:
+            check.add(region, *pair)
+        yield pair
 
 
 def _problems(scores: Scores, limits: Mapping[str, float], *, lossy: bool) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ A codec of your own gets its Zarr v3 face in two lines::
 
     class MySerializer(PlaneSerializer):
         codec_id = "my.codec"
+
+A codec whose bounds are an array (`PlaneCodec.wants_bounds`) is given those of
+each chunk, from the array ``<name>_bound`` beside: see `frazil.chunk_bounds`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 from numcodecs.registry import get_codec
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin
 
+from frazil import chunk_bounds
 from frazil.errors import ConfigurationError, LossyRewriteWarning, UnsupportedArrayError
 
 if TYPE_CHECKING:
@@ -108,8 +112,18 @@ class PlaneSerializer(ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin):
             ) from None
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        encoded = self.codec.encode_chunk(chunk_data.as_numpy_array(), fill_value=chunk_spec.fill_value)
-        return chunk_spec.prototype.buffer.from_bytes(encoded)
+        if self.codec.wants_bounds:
+            raise UnsupportedArrayError(
+                f"{self.codec.codec_id} takes the bounds of a chunk from the array beside, and Zarr does not "
+                "say here which chunk this is: inside shards, where other codecs take part, and under the "
+                "FusedCodecPipeline in stores without synchronous access; write with "
+                "frazil.to_zarr(ds, store, codec=..., bounds={name: array})"
+            )
+        return self._encode(chunk_data.as_numpy_array(), chunk_spec)
+
+    def _encode(self, chunk: npt.NDArray[Any], spec: ArraySpec, **options: Any) -> Buffer:
+        encoded = self.codec.encode_chunk(chunk, fill_value=spec.fill_value, **options)
+        return spec.prototype.buffer.from_bytes(encoded)
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         dtype = chunk_spec.dtype.to_native_dtype()
@@ -127,8 +141,16 @@ class PlaneSerializer(ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin):
     ) -> None:
         whole = _is_whole(selection, chunk_spec.shape)
         stored = None if whole else await byte_setter.get(prototype=chunk_spec.prototype)
-        merged = await asyncio.to_thread(self._merge, stored, chunk_array, selection, chunk_spec)
-        await (byte_setter.delete() if merged is None else byte_setter.set(merged))
+        rewrite = (stored, chunk_array, selection, chunk_spec)
+        if not self.codec.wants_bounds:
+            encoded = await asyncio.to_thread(self._rewrite, *rewrite)
+        elif (chunk := await asyncio.to_thread(self._merge, *rewrite)) is not None:
+            bounds = await chunk_bounds.read_bounds(byte_setter, chunk_spec.shape)
+            found = (chunk, chunk_spec, bounds, byte_setter.path)
+            encoded = await asyncio.to_thread(self._encode_within, *found)
+        else:
+            encoded = None
+        await (byte_setter.delete() if encoded is None else byte_setter.set(encoded))
 
     def _encode_partial_sync(
         self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
@@ -136,32 +158,52 @@ class PlaneSerializer(ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin):
         """Write a part of a chunk under the FusedCodecPipeline of newer Zarr."""
         whole = _is_whole(selection, chunk_spec.shape)
         stored = None if whole else byte_setter.get_sync(prototype=chunk_spec.prototype)
-        merged = self._merge(stored, chunk_array, selection, chunk_spec)
-        if merged is None:
+        rewrite = (stored, chunk_array, selection, chunk_spec)
+        if not self.codec.wants_bounds:
+            encoded = self._rewrite(*rewrite)
+        elif (chunk := self._merge(*rewrite)) is not None:
+            # In a loop of our own: every thread behind Zarr's may be in this function, waiting as we do.
+            bounds = asyncio.run(chunk_bounds.read_bounds(byte_setter, chunk_spec.shape, alone=True))
+            encoded = self._encode_within(chunk, chunk_spec, bounds, byte_setter.path)
+        else:
+            encoded = None
+        if encoded is None:
             byte_setter.delete_sync()
         else:
-            byte_setter.set_sync(merged)
+            byte_setter.set_sync(encoded)
+
+    def _rewrite(
+        self, stored: Buffer | None, value: NDBuffer, selection: Any, spec: ArraySpec
+    ) -> Buffer | None:
+        chunk = self._merge(stored, value, selection, spec)
+        return None if chunk is None else self._encode(chunk, spec)
 
     def _merge(
         self, stored: Buffer | None, value: NDBuffer, selection: Any, spec: ArraySpec
-    ) -> Buffer | None:
-        """Put ``value`` into the stored chunk and encode it; None for a chunk that need not be stored."""
+    ) -> npt.NDArray[Any] | None:
+        """Put ``value`` into the stored chunk; None for a chunk that need not be stored."""
         dtype = spec.dtype.to_native_dtype()
         fill = spec.fill_value if spec.fill_value is not None else spec.dtype.default_scalar()
         if stored is None:
             chunk = np.full(spec.shape, fill, dtype)
         else:
             chunk = self._decode_sync(stored, spec).as_numpy_array().copy()
-            if not self.codec.lossless:
+            if not (self.codec.lossless or getattr(self.codec, "grid", False)):
+                # on a fixed grid the points around are what their second encoding makes of them
                 self._warn_of_rewrite(chunk, selection, fill)
         part = value.as_numpy_array()
         target = chunk[selection]
         if part.ndim and part.shape != np.shape(target):  # Zarr drops the axes that an integer selects
             part = part.reshape(np.shape(target))
         chunk[selection] = part
-        if not spec.config.write_empty_chunks and _equals(chunk, fill).all():
-            return None
-        return self._encode_sync(spec.prototype.nd_buffer.from_numpy_array(chunk), spec)
+        return None if not spec.config.write_empty_chunks and holds_only(chunk, fill) else chunk
+
+    def _encode_within(
+        self, chunk: npt.NDArray[Any], spec: ArraySpec, bounds: npt.NDArray[Any], path: str
+    ) -> Buffer:
+        """Encode a chunk whose bounds were found."""
+        chunk_bounds.check_written(chunk, bounds, self.codec.sentinels(spec.fill_value), path)
+        return self._encode(chunk, spec, bounds=bounds)
 
     def _warn_of_rewrite(self, chunk: npt.NDArray[Any], selection: Any, fill: Any) -> None:
         lossy = ~_equals(chunk, fill)
@@ -175,6 +217,12 @@ class PlaneSerializer(ArrayBytesCodec, ArrayBytesCodecPartialEncodeMixin):
                 LossyRewriteWarning,
                 stacklevel=2,
             )
+
+
+class BoundedSerializer(PlaneSerializer):
+    """`frazil.Bounded` in Zarr v3."""
+
+    codec_id = "frazil.bounded"
 
 
 class JP2KSerializer(PlaneSerializer):
@@ -216,6 +264,17 @@ def _is_whole(selection: Any, shape: tuple[int, ...]) -> bool:
         isinstance(part, slice) and part.indices(length) == (0, length, 1)
         for part, length in zip(parts, shape, strict=True)
     )
+
+
+def holds_only(chunk: npt.NDArray[Any], fill: Any) -> bool:
+    """Whether every point of ``chunk`` is ``fill``, so that the chunk need not be stored.
+
+    Examples
+    --------
+    >>> holds_only(np.full(3, np.nan), np.nan), holds_only(np.arange(3), 0)
+    (True, False)
+    """
+    return bool(_equals(chunk, fill).all())
 
 
 def _equals(chunk: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -76,6 +77,53 @@ def test_inspect_says_codec_and_sections_without_decoding(store, capsys, monkeyp
     found = json.loads(capsys.readouterr().out)
     assert found["chunks"] == 4
     assert found["stored"] == sum(chunk["nbytes"] for chunk in found["chunk_entries"])
+
+
+BOUNDED = [
+    "bounded:bound=0.05",
+    "bounded:bound=rel:1e-3:array,preserve=range",
+    "bounded:bound=local_std(window=5,fraction=0.2),base=wavelet",
+]
+
+
+@pytest.mark.parametrize("codec", BOUNDED)
+@pytest.mark.parametrize("zarr_format", ["2", "3"])
+def test_bounds_are_shown_and_checked(source, tmp_path, capsys, codec, zarr_format):
+    path = str(tmp_path / "out.zarr")
+    arguments = ["compress", source, path, "--codec", codec, "--chunks", "time=1,lat=100"]
+    assert main([*arguments, "--zarr-format", zarr_format]) == FINE
+    capsys.readouterr()
+    assert main(["inspect", path, "sst"]) == FINE
+    out = capsys.readouterr().out
+    assert re.search(r"of the bound, as recorded; \d (interpolation|wavelet)", out)
+    assert "record" in out
+    assert main(["inspect", path, "sst", "--json"]) == FINE
+    entry = json.loads(capsys.readouterr().out)
+    assert sum(entry["methods"].values()) == entry["chunks"] == 8
+    assert 0.5 < entry["share"] <= 1
+    assert entry["max_error"] == max(chunk["max_error"] for chunk in entry["chunk_entries"])
+    assert main(["verify", source, path]) == FINE
+    out = capsys.readouterr().out
+    assert "/ bound" in out
+    assert "all 5 variables pass" in out
+    assert main(["verify", source, path, "--json"]) == FINE
+    found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert 0.5 < found["sst"]["share"] <= 1
+    assert found["sst"]["max_error"] <= entry["max_error"]
+    assert found["time"]["bound"] is None
+
+
+def test_a_bound_that_is_not_kept_fails_the_check(source, tmp_path, capsys):
+    path = str(tmp_path / "out.zarr")
+    assert main(["compress", source, path, "--codec", "bounded:bound=0.05", "-q"]) == FINE
+    document = tmp_path / "out.zarr/t2m/zarr.json"
+    document.write_text(document.read_text().replace('"bound": 0.05', '"bound": 0.01'))
+    (tmp_path / "out.zarr/zarr.json").write_text(
+        (tmp_path / "out.zarr/zarr.json").read_text().replace('"bound": 0.05', '"bound": 0.01')
+    )
+    assert main(["verify", source, path]) == FAILED
+    out = capsys.readouterr().out
+    assert "t2m misses its bound abs:0.01 at" in out
 
 
 def test_verify_in_json(source, store, capsys):

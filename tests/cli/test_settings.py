@@ -1,7 +1,9 @@
+import numcodecs
 import pytest
 
 import frazil
 from frazil.cli import settings
+from frazil.codecs.bounded import Bounded
 from frazil.errors import ConfigurationError
 
 
@@ -14,9 +16,49 @@ def test_a_codec_as_text_and_as_a_mapping():
 
 
 @pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("bounded:bound=0.1", Bounded(bound=0.1)),
+        ("bounded:bound=1e-3,base=wavelet,ratio=1e2", Bounded(bound=1e-3, base="wavelet", ratio=100.0)),
+        ("bounded:bound=rel:1e-3,preserve=sign+range", Bounded(bound="rel:1e-3", preserve=("sign", "range"))),
+        ("bounded:bound=rel:1e-3:array,grid=false", Bounded(bound="rel:1e-3:array")),
+        (
+            "bounded:bound=0.1,base=jp2k(ratio=20,coder=ht),residual=mask",
+            Bounded(bound=0.1, base=frazil.JP2K(ratio=20, coder="ht"), residual="mask"),
+        ),
+        ("bounded(bound=0.1,base=jp2k:ratio=20)", Bounded(bound=0.1, base=frazil.JP2K(ratio=20))),
+        ("bounded:base=jp2k(),bound=1", Bounded(bound=1.0, base=frazil.JP2K())),
+        ("bounded:base=jp2k,bound=1", Bounded(bound=1.0, base=frazil.JP2K())),
+        ("bounded:base=zlib(level=3),bound=1", Bounded(bound=1.0, base=numcodecs.Zlib(3))),
+        (
+            "bounded:bound=local_std(window=9,fraction=0.2),profile=fast",
+            Bounded(bound="local_std:window=9,fraction=0.2", profile="fast"),
+        ),
+        (
+            {"id": "bounded", "bound": 0.1, "base": {"id": "jp2k", "ratio": 20}, "preserve": ["sign"]},
+            Bounded(bound=0.1, base=frazil.JP2K(ratio=20), preserve=("sign",)),
+        ),
+        (
+            {"id": "bounded", "bound": "local_std:window=9", "base": "jp2k(ratio=20)"},
+            Bounded(bound="local_std:window=9", base=frazil.JP2K(ratio=20)),
+        ),
+    ],
+)
+def test_codecs_inside_codecs(text, codec):
+    assert settings.read_codec(text) == codec
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("jpk", "no codec 'jpk'; there are jp2k"),
+        ("bounded:bound=0.1,base=jp2k(ratio=20", "no partner"),
+        ("bounded:bound=0.1,base=jp2k(ratio=20)x", "should end"),
+        ("bounded:bound=0.1,base=jp2k:ratio=20,coder=ht", "does not know 'coder'"),
+        ("bounded:bound=0.1,base=jp3k(ratio=20)", "no codec 'jp3k'"),
+        ("bounded:bound=0.1,base=wavelett", "base is one of"),
+        ("bounded:bound=local_std:window=15,fraction=0.1", "does not know 'fraction'"),
+        ("bounded", "'bound'"),
+        ("jpk", "no codec 'jpk'; there are bounded, jp2k"),
         ("jp2k:ratio", "NAME=VALUE"),
         ("jp2k:rato=3", "does not know 'rato'"),
         ("jp2k:ratio=0.5", "ratio"),

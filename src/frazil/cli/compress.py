@@ -99,8 +99,8 @@ class _Meter:
 
 def _report(jobs: list[Job], stored: dict[str, int], dst: str) -> None:
     from frazil.cli.console import console, figures, lengths, size, table
-    from frazil.inventory import codec_text
     from frazil.metrics import ratio
+    from frazil.notation import codec_text
 
     rows = [
         [

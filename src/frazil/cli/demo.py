@@ -187,8 +187,8 @@ def _print_table(results: list[Result]) -> None:
 
 def _cells(r: Result) -> dict[str, str]:
     from frazil.cli.console import figures, size
-    from frazil.inventory import codec_text
     from frazil.metrics import ratio
+    from frazil.notation import codec_text
 
     return {
         "field": r.sample,

@@ -1,4 +1,7 @@
-"""Codecs and chunks as a user writes them: ``jp2k:ratio=32,coder=ht``, ``time=1,lat=721``, or YAML."""
+"""Codecs and chunks as a user writes them: ``jp2k:ratio=32,coder=ht``, ``time=1,lat=721``, or YAML.
+
+The notation of codecs is in `frazil.notation`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from frazil.errors import ConfigurationError
+from frazil.notation import PREFIX, pair, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from frazil.codecs.base import PlaneCodec
 
 LOSSLESS = "lossless"
+QUOTES = "'\""
 KEYS = ("codec", "variables", "chunks", "zarr_format")
 
 
@@ -54,7 +59,7 @@ def gather(
     """
     found = read_config(config) if config else {}
     named = {str(k): read_codec(v) for k, v in _mapping(found.get("variables"), "variables").items()}
-    named |= {name: read_codec(text) for name, text in (_pair(text, "--var") for text in variables)}
+    named |= {name: read_codec(text) for name, text in (pair(text, "--var") for text in variables)}
     default = codec if codec is not None else found.get("codec")
     if default is None and not named:
         raise ConfigurationError(
@@ -84,26 +89,30 @@ def read_codec(given: str | Mapping[str, Any] | None) -> PlaneCodec | None:
     >>> read_codec("lossless")
     >>> read_codec("jp2k:ratio=32,coder=ht").ratio
     32
+    >>> read_codec("bounded:bound=rel:1e-3,base=jp2k(ratio=20),residual=mask").base.ratio
+    20
     """
+    from numcodecs.errors import UnknownCodecError
     from numcodecs.registry import get_codec
 
     from frazil.codecs.base import PlaneCodec
 
     if given is None or given == LOSSLESS:
         return None
-    config = _parse(given) if isinstance(given, str) else dict(given)
-    name = config.pop("id", None)
+    config = parse(given) if isinstance(given, str) else dict(given)
+    name = config.get("id")
     if not isinstance(name, str):
         raise ConfigurationError(f"a codec needs an id, such as jp2k; got {given!r}")
-    qualified = name if "." in name else f"frazil.{name}"
     try:
-        codec = get_codec({"id": qualified, **config})
+        codec = get_codec(_whole(config))
     except ConfigurationError:
         raise
-    except TypeError as error:
+    except UnknownCodecError as error:
+        raise ConfigurationError(
+            f"there is no codec {str(error.codec_id).strip(QUOTES)!r}; there are {', '.join(known())}"
+        ) from error
+    except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the settings of {given!r} make no codec: {error}") from error
-    except ValueError as error:  # numcodecs: no codec of that name
-        raise ConfigurationError(f"there is no codec {name!r}; there are {', '.join(known())}") from error
     if not isinstance(codec, PlaneCodec):
         raise ConfigurationError(f"{name!r} is not one of frazil's codecs; there are {', '.join(known())}")
     return codec
@@ -125,7 +134,7 @@ def read_chunks(text: str) -> dict[str, int]:
     >>> read_chunks("time=1,lat=-1")
     {'time': 1, 'lat': -1}
     """
-    pairs = [_pair(part, "--chunks") for part in text.split(",")]
+    pairs = [pair(part, "--chunks") for part in text.split(",")]
     try:
         return {name: int(length) for name, length in pairs}
     except ValueError as error:
@@ -173,20 +182,19 @@ def read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _parse(text: str) -> dict[str, Any]:
-    """``jp2k:ratio=32,coder=ht`` as a flat dict; values are YAML scalars: numbers, true, null, text."""
-    import yaml
-
-    name, _, rest = text.partition(":")
-    pairs = [_pair(part, f"codec {name}") for part in rest.split(",")] if rest else []
-    return {"id": name.strip(), **{key: yaml.safe_load(value) for key, value in pairs}}
-
-
-def _pair(text: str, where: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (equals and name.strip() and value.strip()):
-        raise ConfigurationError(f"{where} wants NAME=VALUE, got {text!r}")
-    return name.strip(), value.strip()
+def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give codecs their full names, and texts that name a codec their form."""
+    found = dict(config)
+    if isinstance(name := found.get("id"), str) and "." not in name and name in known():
+        found["id"] = f"{PREFIX}{name}"
+    base = found.get("base")
+    if isinstance(base, str) and (base in known() or not base.isidentifier()):
+        base = parse(base)
+    if isinstance(base, dict):
+        found["base"] = _whole(base)
+    if isinstance(kept := found.get("preserve"), str):
+        found["preserve"] = kept.split("+")
+    return found
 
 
 def _mapping(found: Any, what: str) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def verify(
     """Compare every value of SRC with DST; exit code 1 if a check fails.
 
     Checked always: all variables there, same shapes, same missing points,
-    lossless variables identical. A limit without a name is for all lossy variables.
+    lossless variables identical, errors within the bounds that codecs keep.
+    A limit without a name is for all lossy variables.
     """
     from frazil.cli.settings import read_limits
     from frazil.verification import Limits
@@ -61,20 +62,11 @@ def _print_table(verdicts: list[Verdict]) -> None:
 
     from frazil.cli.console import console, table
 
-    names = [
-        "variable",
-        "codec",
-        ">points",
-        ">missing",
-        ">max error",
-        ">/ range",
-        ">RMSE",
-        ">PSNR",
-        ">bias",
-        "",
-    ]
+    bounded = any(verdict.bound for verdict in verdicts)
+    errors = [">max error", *([">/ bound"] if bounded else []), ">/ range", ">RMSE", ">PSNR", ">bias"]
+    rows = [_row(verdict, bounded=bounded) for verdict in verdicts]
     screen = console()
-    screen.print(table(names, [_row(verdict) for verdict in verdicts]))
+    screen.print(table(["variable", "codec", ">points", ">missing", *errors, ""], rows))
     failed = [verdict for verdict in verdicts if verdict.problems]
     for verdict in failed:
         for problem in verdict.problems:
@@ -83,18 +75,19 @@ def _print_table(verdicts: list[Verdict]) -> None:
         screen.print(f"all {len(verdicts)} variables pass")
 
 
-def _row(verdict: Verdict) -> list[str | Text]:
+def _row(verdict: Verdict, *, bounded: bool) -> list[str | Text]:
     from rich.text import Text
 
     from frazil.cli.console import figures
 
     s = verdict.scores
     mark = Text("FAILED", style="bold red") if verdict.problems else Text("ok", style="green")
+    first = [verdict.name, verdict.codec, str(s.points), str(s.missing)]
     if s.identical and not verdict.problems:
-        return [verdict.name, verdict.codec, str(s.points), str(s.missing), "identical", "", "", "", "", mark]
-    decibels = f"{s.psnr:.1f} dB"
-    numbers = [figures(s.max_error), f"{s.relative:.2%}", figures(s.rmse), decibels, figures(s.bias, 2)]
-    return [verdict.name, verdict.codec, str(s.points), str(s.missing), *numbers, mark]
+        return [*first, "identical", *[""] * (4 + bounded), mark]
+    share = [""] if verdict.share is None else [f"{verdict.share:.3f}"]
+    errors = [figures(s.max_error), *(share if bounded else []), f"{s.relative:.2%}", figures(s.rmse)]
+    return [*first, *errors, f"{s.psnr:.1f} dB", figures(s.bias, 2), mark]
 
 
 def _print_json(verdicts: list[Verdict]) -> None:
@@ -103,8 +96,9 @@ def _print_json(verdicts: list[Verdict]) -> None:
 
     keys = ("points", "missing", "mask_differs", "differing", "max_error", "relative", "rmse", "psnr", "bias")
     found = [
-        {"name": v.name, "codec": v.codec, "lossy": v.lossy, "problems": v.problems}
+        {"name": v.name, "codec": v.codec, "lossy": v.lossy, "problems": v.problems, "bound": v.bound}
         | {k: x if math.isfinite(x := getattr(v.scores, k)) else None for k in keys}
+        | {"share": v.share if v.share is not None and math.isfinite(v.share) else None}
         for v in verdicts
     ]
     typer.echo(json.dumps(found, indent=2))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from frazil import JP2K, container
+from frazil import JP2K, Bounded, container
+from frazil.entropy import coder
 
 FORMAT = Path(__file__).parents[1] / "docs" / "format"
 FENCE = re.compile(
@@ -43,18 +45,58 @@ def decode_varint(data: bytes):
     return value
 
 
-def decode_jp2k(data: bytes):
+def decode_values(codec, data: bytes):
     spec, sections = container.unpack(data)
     return {
         "dtype": spec.dtype.str,
         "shape": list(spec.shape),
         "sections": {tag: payload.hex() for tag, payload in sections.items()},
-        "values": JP2K().decode(data).tolist(),
+        "values": codec.decode(data).tolist(),
     }
 
 
+def encode_values(value) -> bytes:
+    return encode_container({"fortran": False, **value})
+
+
+WEIGHTS = np.array([8, 2, 10, 5, 10, 3, 4, 0])
+
+
+def code_plane(values: np.ndarray | None, models: int, data: bytes = b""):
+    """Code a plane of 6 x 20 numbers without hints, or decode it, as the page of the coder says."""
+    kernel = {
+        (1, False): coder.encode_fast,
+        (1, True): coder.decode_fast,
+        (3, False): coder.encode_best,
+        (3, True): coder.decode_best,
+    }[models, values is None]
+    machine, words = coder.writer(120) if values is not None else coder.reader(data)
+    q = np.pad(np.zeros((6, 20)) if values is None else values, coder.PAD).astype(np.int32)
+    zero, one = np.zeros_like(q), np.ones((1, 1), np.uint8)
+    hints = zero, zero, zero, zero + 4, zero
+    kernel(q, one, False, 6, 20, 0, *hints, False, WEIGHTS, *coder.fresh(models), machine, words)
+    return q[2:-2, 2:-2].tolist() if values is None else coder.finish(machine, words)
+
+
+def decode_numbers(data: bytes):
+    state = coder.fresh()[0], *coder.reader(data)
+    return [coder.code_number(0, coder.SIDE, True, *state) for _ in range(8)]
+
+
+def encode_numbers(values) -> bytes:
+    machine, words = coder.writer(8)
+    slots = coder.fresh()[0]
+    for value in values:
+        coder.code_number(value, coder.SIDE, False, slots, machine, words)
+    return coder.finish(machine, words)
+
+
 KINDS = {
-    "jp2k": (decode_jp2k, lambda value: encode_container({"fortran": False, **value})),
+    "plane-3": (lambda data: code_plane(None, 3, data), lambda value: code_plane(value, 3)),
+    "plane-1": (lambda data: code_plane(None, 1, data), lambda value: code_plane(value, 1)),
+    "whole-numbers": (decode_numbers, encode_numbers),
+    "jp2k": (partial(decode_values, JP2K()), encode_values),
+    "bounded": (partial(decode_values, Bounded(bound=1, base=JP2K())), encode_values),
     "container": (decode_container, encode_container),
     "varint": (decode_varint, container.write_varint),
 }

@@ -30,10 +30,16 @@ def gaps(x: np.ndarray) -> np.ndarray:
     return y
 
 
+def drift(n: int) -> np.ndarray:
+    """Give n planes that hardly differ from one to the next."""
+    p, i, j = np.indices((n, 20, 24))
+    return (280 + 8 * np.sin(i / 3 + p / 20) * np.cos(j / 4) + p / 50).astype("f4")
+
+
 def one_level(data: bytes) -> float:
     """Distance of two levels of a lossy chunk, the largest of its planes; 0 for chunks without any."""
     spec, sections = container.unpack(data)
-    if "S" not in sections:
+    if "S" not in sections or "B" in sections:
         return 0.0
     n = stack_shape(spec.shape)[0]
     scale = scaling.unpack(sections["S"], n, spec.dtype.newbyteorder("="))
@@ -45,8 +51,23 @@ def one_level(data: bytes) -> float:
     )
 
 
-# name: (configuration, the array that it encoded)
-CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
+def rough(shape: tuple[int, ...] = (2, 24, 32)) -> np.ndarray:
+    """Waves of both signs around the globe, with noise."""
+    p, i, j = np.indices((1, 1, *shape)[-3:])
+    waves = np.sin(2 * np.pi * j / shape[-1] + p / 9) * np.cos(i / 7 - p / 5)
+    noise = np.random.default_rng(2).standard_normal(waves.shape)
+    return (waves + 0.02 * noise).astype("f4").reshape(shape)
+
+
+def by_interpolation(bound: float | str, **settings: object) -> dict[str, object]:
+    """Give the configuration of bounded interpolation."""
+    return {"id": "frazil.bounded", "bound": bound, "base": "interpolation", **settings}
+
+
+WIDER = 0.01 * 2.0 ** np.arange(-2, 6).repeat(4) * np.ones((2, 24, 1))  # bounds of each point
+
+# name: (configuration, the array that it encoded, and the bounds of its points if they were given)
+CASES: dict[str, tuple[dict[str, object], np.ndarray] | tuple[dict[str, object], np.ndarray, np.ndarray]] = {
     "jp2k-f4": ({"id": "frazil.jp2k", "ratio": 16}, field((2, 40, 50), "f4")),
     "jp2k-f4-gaps": ({"id": "frazil.jp2k", "ratio": 16}, gaps(field((2, 40, 50), "f4"))),
     "jp2k-f4-missing": (
@@ -106,6 +127,128 @@ CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
         np.tile(np.random.default_rng(0).integers(0, 65536, (3, 5)).astype("u2"), (4, 4)),
     ),
     "jp2k-nothing": ({"id": "frazil.jp2k", "ratio": 16}, np.empty((0, 40, 50), "f4")),
+    "bounded-wavelet": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": "wavelet"},
+        field((60, 70), "f4"),
+    ),
+    "bounded-wavelet-gaps": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": "wavelet"},
+        gaps(field((2, 40, 50), "f4")),
+    ),
+    "bounded-wavelet-stack": ({"id": "frazil.bounded", "bound": 0.05, "base": "wavelet"}, drift(7)),
+    "bounded-wavelet-widths": (
+        {
+            "id": "frazil.bounded",
+            "bound": "local_std:window=5,fraction=0.3,floor=1e-3",
+            "base": "wavelet",
+        },
+        field((2, 40, 50), "f4"),
+    ),
+    "bounded-wavelet-i2-fast": (
+        {"id": "frazil.bounded", "bound": 2, "base": "wavelet", "profile": "fast"},
+        field((40, 50), "i2"),
+    ),
+    "bounded-wavelet-rmse": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": "wavelet", "rmse": 0.1},
+        field((40, 50), "f4"),
+    ),
+    "bounded-jp2k": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": {"id": "frazil.jp2k", "psnr": 40}},
+        field((2, 40, 50), "f4"),
+    ),
+    "bounded-jp2k-f8-ht": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": {"id": "frazil.jp2k", "coder": "ht"}},
+        field((2, 40, 50), "f8"),
+    ),
+    "bounded-jp2k-gaps-widths": (
+        {
+            "id": "frazil.bounded",
+            "bound": "local_std:window=5,fraction=0.3,floor=1e-3",
+            "base": {"id": "frazil.jp2k"},
+        },
+        gaps(field((2, 40, 50), "f4")),
+    ),
+    "bounded-jp2k-reversible": (
+        {"id": "frazil.bounded", "bound": 0.2, "base": {"id": "frazil.jp2k", "reversible": True}},
+        np.rint(field((40, 50), "f4") / 5),
+    ),
+    "bounded-zlib": (
+        {"id": "frazil.bounded", "bound": 0.2, "base": {"id": "zlib", "level": 9}},
+        np.rint(field((40, 50), "f4") / 5),
+    ),
+    "bounded-fixedscaleoffset": (
+        {
+            "id": "frazil.bounded",
+            "bound": 0.2,
+            "base": {"id": "fixedscaleoffset", "offset": 200, "scale": 1, "dtype": "<f4", "astype": "|u1"},
+        },
+        field((40, 50), "f4"),
+    ),
+    "bounded-mask": (
+        {"id": "frazil.bounded", "bound": 0.5, "base": {"id": "frazil.jp2k"}, "residual": "mask"},
+        field((2, 40, 50), "f4"),
+    ),
+    "bounded-mask-widths": (
+        {
+            "id": "frazil.bounded",
+            "bound": "local_std:window=5,fraction=0.3,floor=1e-3",
+            "base": {"id": "frazil.jp2k"},
+            "residual": "mask",
+        },
+        field((2, 40, 50), "f4"),
+    ),
+    "bounded-stored": (
+        by_interpolation(1e-30),
+        np.random.default_rng(0).standard_normal((9, 10)),
+    ),
+    "bounded-stored-deflated": (
+        by_interpolation(0),
+        np.tile(np.random.default_rng(0).standard_normal((3, 5)), (8, 9)),
+    ),
+    "bounded-constant": (by_interpolation(0.5), np.full((2, 24, 30), 273.15, "f4")),
+    "bounded-constant-gaps": (by_interpolation(3), gaps(rough())),
+    "bounded-all-missing": (by_interpolation(0.5), np.full((2, 24, 30), np.nan, "f4")),
+    "bounded-one-point": (by_interpolation(0.5), np.array(273.15, "f4")),
+    "bounded-nothing": (by_interpolation(0.5), np.empty((0, 24, 30), "f4")),
+    "bounded-exact": (by_interpolation(0), 1 + rough() / 99),
+    "bounded-exact-i2-gaps": (
+        by_interpolation(0, missing=-999),
+        np.where(rough() > 0.8, -999, 99 * rough()).astype("i2"),
+    ),
+    "bounded-interpolation": (by_interpolation(0.01), rough((3, 24, 32))),
+    "bounded-interpolation-fast": (by_interpolation(0.01, profile="fast"), rough((3, 23, 37))),
+    "bounded-interpolation-gaps": (by_interpolation(0.01), gaps(rough((3, 24, 32)))),
+    "bounded-interpolation-smooth": (by_interpolation(0.5), field((40, 50), "f4")),
+    "bounded-interpolation-widths": (
+        by_interpolation("local_std:window=5,fraction=0.3,floor=1e-3"),
+        gaps(rough()),
+    ),
+    "bounded-interpolation-grid": (by_interpolation(0.01, grid=True), gaps(rough())),
+    "bounded-interpolation-grid-widths": (by_interpolation("array", grid=True), rough(), WIDER),
+    "bounded-interpolation-points": (
+        by_interpolation("array", profile="fast"),
+        rough(),
+        np.where(np.arange(32) % 8 == 3, 0, WIDER),
+    ),
+    "bounded-interpolation-relative": (by_interpolation("pw_rel:0.02"), rough() * np.exp(9 * rough())),
+    "bounded-interpolation-sign": (by_interpolation(0.2, preserve=["sign"]), gaps(rough())),
+    "bounded-interpolation-mean": (by_interpolation(0.3, preserve=["mean"]), rough()),
+    "bounded-interpolation-range": (by_interpolation(0.2, preserve=["range", "zeros"]), rough().round(1)),
+    "bounded-interpolation-all-kept": (
+        by_interpolation(0.3, preserve=["mean", "range", "sign", "zeros"]),
+        gaps(rough()).astype("f2"),
+    ),
+    "bounded-interpolation-lattice": (
+        by_interpolation(0.025),
+        (np.float32(250) + np.float32(0.01) * field((2, 24, 30), "i2")).astype("f4"),
+    ),
+    "bounded-interpolation-f8-big-endian-fortran": (
+        by_interpolation("rel:1e-3"),
+        np.asfortranarray(rough((33, 21)).astype(">f8")),
+    ),
+    "bounded-interpolation-u1": (by_interpolation(3), field((40, 50), "u1")),
+    "bounded-interpolation-i4": (by_interpolation(900), 10_000 * field((24, 30), "i4")),
+    "bounded-interpolation-row": (by_interpolation(0.01), rough((90,))),
 }
 
 
@@ -113,9 +256,9 @@ CASES: dict[str, tuple[dict[str, object], np.ndarray]] = {
 def test_case_is_on_file(case, write_golden):
     folder = GOLDEN / f"{VERSION}-{case}"
     if not folder.exists() and write_golden:
-        config, x = CASES[case]
+        config, x, *given = CASES[case]
         codec = get_codec(config)
-        encoded = codec.encode(x)
+        encoded = codec.encode_chunk(x, **({"bounds": given[0]} if given else {}))
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(codec.get_config()) + "\n")
         (folder / "encoded.bin").write_bytes(encoded)

@@ -11,7 +11,7 @@ import pytest
 from frazil import JP2K
 from frazil.testing import bit_equal, field
 
-GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("v*-jp2k-*"))
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("v[0-9].[0-9]-jp2k-*"))
 
 
 def step(data: bytes) -> float:

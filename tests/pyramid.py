@@ -32,7 +32,7 @@ class Pyramid(PlaneCodec):
         # two of the three are padded, so that prefixes are worth reading
         return {TAGS[r]: zlib.compress(grid[:, :: 1 << r, :: 1 << r].tobytes(), 0) for r in (2, 1, 0)}
 
-    def decode_planes(self, sections, shape, dtype, level=0):
+    def decode_planes(self, sections, shape, dtype, level=0, *, valid=None):
         n, y, x = shape
         small = (n, -(-y >> level), -(-x >> level))
         grid = np.frombuffer(zlib.decompress(sections[TAGS[level]]), "<i4").reshape(small)

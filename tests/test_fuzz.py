@@ -7,17 +7,25 @@ the scaling record, the index, and packets that OpenJPEG and OpenJPH get to see 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numcodecs import FixedScaleOffset
 
-from frazil import JP2K, container, scaling
-from frazil.codecs.base import seal
+from frazil import JP2K, Bounded, container, scaling
 from frazil.errors import FrazilError
+from frazil.guarantee import record
+from frazil.guarantee.rebuilding import MAP, MEANS, POINTS, RECORD, SIGNS, STREAM, checks
 from frazil.jpeg2000 import section
 from frazil.planes import stack_shape
+from frazil.sealing import seal, unseal
 from frazil.testing import field, reseal
+
+if TYPE_CHECKING:
+    from frazil.codecs.base import PlaneCodec
 
 MUTANTS = 100_000
 SEED = 20240229
@@ -47,8 +55,9 @@ def _noise(shape: tuple[int, ...], dtype: str = "f4") -> np.ndarray:
 
 
 SMALL = field((2, 20, 24))
+NOISY = (field((2, 40, 48)) + np.random.default_rng(0).normal(0, 1, (2, 40, 48))).astype("f4")
 # A name for each codec and the chunk that it encodes.
-CASES: dict[str, tuple[JP2K, np.ndarray]] = {
+CASES: dict[str, tuple[PlaneCodec, np.ndarray]] = {
     "ratio": (JP2K(ratio=8), SMALL),
     "ratio-gaps": (JP2K(ratio=8), _gaps(SMALL)),
     "ratio-wild-gaps": (JP2K(ratio=3), _wild_gaps(SMALL)),
@@ -79,6 +88,23 @@ CASES: dict[str, tuple[JP2K, np.ndarray]] = {
     "raw": (JP2K(reversible=True), _noise((4, 5), "u2")),
     "raw-deflated": (JP2K(reversible=True), np.repeat(_noise((2, 5), "u2"), 12, axis=1)),
     "no-points": (JP2K(ratio=8), np.empty((0, 4), "f4")),
+    "bounded-interpolation": (Bounded(bound=0.05, base="interpolation"), NOISY),
+    "bounded-interpolation-gaps": (Bounded(bound=0.05, base="interpolation"), _gaps(SMALL)),
+    "bounded-interpolation-fast-f8": (Bounded(bound=0.05, profile="fast"), field((33, 40), "f8")),
+    "bounded-wavelet": (Bounded(bound=0.2, base="wavelet"), NOISY),
+    "bounded-wavelet-stack-gaps": (Bounded(bound=2.0, base="wavelet"), _gaps(field((5, 20, 24)))),
+    "bounded-map": (Bounded(bound="local_std:window=5,fraction=0.1", base="interpolation"), NOISY),
+    "bounded-map-wavelet": (Bounded(bound="local_std:window=5,fraction=0.1", base="wavelet"), NOISY),
+    "bounded-relative-signs": (Bounded(bound="pw_rel:0.01"), SMALL - 120),
+    "bounded-preserve": (Bounded(bound=20.0, preserve=("sign", "mean", "range", "zeros")), NOISY - 120),
+    "bounded-grid-u2": (Bounded(bound=3, grid=True), field((20, 24), "u2")),
+    "bounded-exact": (Bounded(bound=0), SMALL),
+    "bounded-stored": (Bounded(bound=0), SMALL[:1, :3, :3]),
+    "bounded-constant-gaps": (Bounded(bound=50), _gaps(SMALL)),
+    "bounded-jp2k": (Bounded(bound=0.1, base=JP2K()), NOISY),
+    "bounded-jp2k-ht": (Bounded(bound=0.1, base=JP2K(psnr=30, coder="ht")), NOISY),
+    "bounded-codec": (Bounded(bound=0.1, base=FixedScaleOffset(120, 1, "f4", "i1")), NOISY),
+    "bounded-mask": (Bounded(bound=0.1, residual="mask"), NOISY),
 }
 
 
@@ -89,7 +115,9 @@ def _recheck(data: bytes, case: str) -> bytes:
         spec, sections = container.unpack(data)
         if "M" in sections:
             sections["M"] = seal(sections["M"][:-2])
-        if sections.keys() >= {"S", "J"}:
+        if RECORD in sections:
+            _recheck_bounded(sections, stack_shape(chunk.shape), chunk.dtype)
+        elif sections.keys() >= {"S", "J"}:
             planes = stack_shape(chunk.shape)
             scale = scaling.unpack(sections["S"], planes[0], chunk.dtype)
             head = section.read_head(sections["J"], section.stacked(planes, scale))
@@ -98,6 +126,15 @@ def _recheck(data: bytes, case: str) -> bytes:
         return container.pack(spec, sections)
     except FrazilError:
         return data
+
+
+def _recheck_bounded(sections: dict[str, bytes], shape: tuple[int, int, int], dtype: np.dtype) -> None:
+    for tag in sections.keys() & {RECORD, MAP, SIGNS, MEANS, POINTS}:
+        sections[tag] = seal(sections[tag][:-2])
+    said = record.unpack(unseal(sections[RECORD]), dtype)
+    if said.checks and STREAM in sections:
+        parts = checks(said.method, sections[STREAM], shape)
+        sections[RECORD] = seal(replace(said, checks=parts).pack(dtype))
 
 
 @cache

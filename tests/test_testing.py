@@ -13,9 +13,10 @@ from hypothesis import given
 from numcodecs.registry import register_codec
 
 from frazil import container
-from frazil.codecs.base import PlaneCodec, take
+from frazil.codecs.base import PlaneCodec
 from frazil.errors import FormatError
 from frazil.planes import reduced
+from frazil.sealing import take
 from frazil.testing import (
     CodecContract,
     bit_equal,
@@ -44,7 +45,7 @@ class Deflate16(PlaneCodec):
         deltas = np.diff(levels, axis=-1, prepend=np.uint16(0))
         return {"S": np.array([low, step], "<f8").tobytes(), "D": zlib.compress(deltas.tobytes(), self.level)}
 
-    def decode_planes(self, sections, shape, dtype, level=0):
+    def decode_planes(self, sections, shape, dtype, level=0, *, valid=None):
         scale = take(sections, "S", self.codec_id)
         inflate = zlib.decompressobj()
         size = 2 * int(np.prod(shape))
@@ -82,7 +83,7 @@ class TestDeflate16(CodecContract):
 
 @dataclass(frozen=True, kw_only=True)
 class Coarse(Deflate16):
-    def decode_planes(self, sections, shape, dtype, level=0):
+    def decode_planes(self, sections, shape, dtype, level=0, *, valid=None):
         planes = super().decode_planes(sections, shape, dtype, level)
         return (np.rint(planes / 8) * 8).astype(dtype)
 
@@ -132,7 +133,7 @@ class Dices(Deflate16):
 
 @dataclass(frozen=True, kw_only=True)
 class Trusts(Deflate16):
-    def decode_planes(self, sections, shape, dtype, level=0):
+    def decode_planes(self, sections, shape, dtype, level=0, *, valid=None):
         deltas = np.frombuffer(zlib.decompress(sections["D"]), "<u2").reshape(shape)
         low, step = np.frombuffer(sections["S"], "<f8")
         return (low + np.cumsum(deltas, axis=-1, dtype="u2") * step).astype(dtype)

@@ -17,6 +17,7 @@ PYTEST ?= -n 2
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 DOCS  := $(VENV)/installed-docs
+PEERS := $(VENV)/installed-peers
 
 .PHONY: demo test lint docs bench clean
 .DELETE_ON_ERROR:
@@ -36,7 +37,7 @@ lint: $(STAMP)
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP)
+bench: $(PEERS)
 	@for script in $$(grep -l __main__ benchmarks/*.py | grep -v make_test_data); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
@@ -47,8 +48,14 @@ clean:
 
 $(STAMP): pyproject.toml constraints.txt .ci/install .ci/find-python
 	@sh .ci/install "$(VENV)" "$(PYTHON)"
+	@echo "compiling the kernels once (a few minutes)"
+	@$(BIN)/python -m frazil.warming
 	@touch $@
 
 $(DOCS): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(PEERS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	@touch $@

@@ -16,7 +16,8 @@
 
     FrazilWarning               (a UserWarning)
     ├── LossyRewriteWarning         a partial write encodes points a second time
-    └── TargetWarning               a ratio or an error that was asked for cannot be had within the bound
+    ├── TargetWarning               a ratio or an error that was asked for cannot be had within the bound
+    └── WorkerWarning               a process that read for a loader died; the loader goes on
 """
 
 
@@ -74,3 +75,7 @@ class LossyRewriteWarning(FrazilWarning):
 
 class TargetWarning(FrazilWarning):
     """A ratio or an error that was asked for cannot be had within the bound."""
+
+
+class WorkerWarning(FrazilWarning):
+    """A process that read for a loader died; the loader goes on where it stood."""

@@ -229,6 +229,28 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         sections = {tag: bytes(prefix[start:stop]) for tag, (start, stop) in head.spans.items()}
         return self.decode_sections(head.spec, sections, level)
 
+    def decode_latents(
+        self,
+        buf: Any,  # noqa: ARG002 - for codecs that have latents
+        *,
+        shape: tuple[int, ...] | None = None,  # noqa: ARG002 - as above
+        dtype: np.dtype[Any] | None = None,  # noqa: ARG002 - as above
+    ) -> npt.NDArray[Any]:
+        """Decode one container no further than its latents, to train in latent space.
+
+        Arguments are those of `decode_chunk`. A codec that has latents returns
+        them with shape (samples of the chunk, k, y', x'), integer or float.
+
+        Raises
+        ------
+        UnsupportedArrayError
+            If this codec has none.
+
+        """
+        raise UnsupportedArrayError(
+            f"{self.codec_id} has no latents; decode the fields instead (decode=True)"
+        )
+
     def check_dtype(self, dtype: Any) -> None:
         """Refuse a dtype that this codec cannot hold, with a sentence."""
         given = np.dtype(dtype)

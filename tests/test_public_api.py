@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,14 +15,23 @@ import frazil.codecs
 import frazil.testing
 
 DOCS = Path(__file__).parents[1] / "docs"
+NEED_TORCH = {name for name, home in frazil._HOMES.items() if home in {"frazil.data.dataset", "frazil.data.loader"}}
 
 
 @pytest.mark.parametrize("module", [frazil, frazil.codecs, frazil.testing])
 def test_all_is_sorted_and_true(module):
     order = sorted(module.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert list(module.__all__) == order  # as ruff sorts them: constants, classes, functions
-    for name in module.__all__:
+    absent = NEED_TORCH if find_spec("torch") is None else set()
+    for name in set(module.__all__) - absent:
         assert getattr(module, name).__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", sorted(NEED_TORCH))
+def test_without_torch_a_sentence_says_what_to_install(name):
+    code = f"import sys; sys.modules['torch'] = None; import frazil; frazil.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "FrazilError: training needs torch: pip install 'frazil[torch]'" in done.stderr
 
 
 def test_lazy_names_are_the_public_names():

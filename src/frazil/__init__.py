@@ -13,29 +13,80 @@ if TYPE_CHECKING:
     from frazil.access import open_zarr, to_zarr
     from frazil.codecs.bounded import Bounded
     from frazil.codecs.jp2k import JP2K
+    from frazil.data.batches import ZarrBatches
+    from frazil.data.curation import SALN
+    from frazil.data.dataset import TorchBatches, ZarrDataset
+    from frazil.data.jest import JEST
+    from frazil.data.lazy import to_dask, to_xarray
+    from frazil.data.loader import make_loader
+    from frazil.data.members import ReducedResolution
+    from frazil.data.normalise import Normaliser
+    from frazil.data.pool import ChunkPool
+    from frazil.data.preprocessing import curate
+    from frazil.data.selection import Selection
+    from frazil.data.selectors import MostRecent, RandomDiscard
+    from frazil.data.shuffle import ChunkShuffle
+    from frazil.data.stores import StoreReader
+    from frazil.data.windows import SamplePlan
     from frazil.errors import FrazilError, LossyRewriteWarning, TargetWarning
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "JEST",
     "JP2K",
+    "SALN",
     "Bounded",
+    "ChunkPool",
+    "ChunkShuffle",
     "FrazilError",
     "LossyRewriteWarning",
+    "MostRecent",
+    "Normaliser",
+    "RandomDiscard",
+    "ReducedResolution",
+    "SamplePlan",
+    "Selection",
+    "StoreReader",
     "TargetWarning",
+    "TorchBatches",
+    "ZarrBatches",
+    "ZarrDataset",
     "bounds",
+    "curate",
+    "make_loader",
     "open_zarr",
+    "to_dask",
+    "to_xarray",
     "to_zarr",
 ]
 
 _HOMES = {
+    "JEST": "frazil.data.jest",
     "JP2K": "frazil.codecs.jp2k",
+    "SALN": "frazil.data.curation",
     "Bounded": "frazil.codecs.bounded",
+    "ChunkPool": "frazil.data.pool",
+    "ChunkShuffle": "frazil.data.shuffle",
     "FrazilError": "frazil.errors",
     "LossyRewriteWarning": "frazil.errors",
+    "MostRecent": "frazil.data.selectors",
+    "Normaliser": "frazil.data.normalise",
+    "RandomDiscard": "frazil.data.selectors",
+    "ReducedResolution": "frazil.data.members",
+    "SamplePlan": "frazil.data.windows",
+    "Selection": "frazil.data.selection",
+    "StoreReader": "frazil.data.stores",
     "TargetWarning": "frazil.errors",
+    "TorchBatches": "frazil.data.dataset",
+    "ZarrBatches": "frazil.data.batches",
+    "ZarrDataset": "frazil.data.dataset",
     "bounds": "frazil.bounds",
+    "curate": "frazil.data.preprocessing",
+    "make_loader": "frazil.data.loader",
     "open_zarr": "frazil.access",
+    "to_dask": "frazil.data.lazy",
+    "to_xarray": "frazil.data.lazy",
     "to_zarr": "frazil.access",
 }
 

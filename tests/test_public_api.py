@@ -15,7 +15,9 @@ import frazil.codecs
 import frazil.testing
 
 DOCS = Path(__file__).parents[1] / "docs"
-NEED_TORCH = {name for name, home in frazil._HOMES.items() if home in {"frazil.data.dataset", "frazil.data.loader"}}
+NEED_TORCH = {
+    name for name, home in frazil._HOMES.items() if home in {"frazil.data.dataset", "frazil.data.loader"}
+}
 
 
 @pytest.mark.parametrize("module", [frazil, frazil.codecs, frazil.testing])

@@ -184,7 +184,8 @@ def test_help_and_version(capsys):
     assert main(["--version"]) == FINE
     assert main(["--help"]) == FINE
     out = capsys.readouterr().out
-    assert all(name in out for name in ("demo", "compress", "inspect", "verify", "curate", "export-jp2", "import-jp2"))
+    names = ("demo", "compress", "inspect", "verify", "curate", "export-jp2", "import-jp2")
+    assert all(name in out for name in names)
 
 
 def test_the_console_script_imports_little():

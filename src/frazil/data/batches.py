@@ -120,8 +120,10 @@ class ZarrBatches:
             world_size=world_size,
             remainder=remainder,
             # The rest is for chunks that are decoded ahead, and those of windows that reach beyond their run.
-            buffer=max(1, self.room() * 3 // 4),
+            # As if two batches waited: the order is not to depend on how many do.
+            buffer=max(self.unit, (self.memory - 4 * self.unit) * 3 // 4),
         )
+        self.room()  # refuses too little
         self.bad_chunks: dict[str, str] = {}
         self.lost: dict[str, int] = {}
         self.tally = Tally()

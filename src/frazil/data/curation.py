@@ -373,7 +373,7 @@ def largest_remainder(sizes: Ints, total: int) -> Ints:
     array([3, 2, 2])
     """
     exact = total * sizes / sizes.sum()
-    quotas = np.floor(exact).astype(np.int64)
+    quotas: Ints = np.floor(exact).astype(np.int64)
     behind = np.argsort(-(exact - quotas), kind="stable")[: total - int(quotas.sum())]
     quotas[behind] += 1
     return quotas

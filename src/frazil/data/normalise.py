@@ -119,7 +119,7 @@ class Normaliser:
         ConfigurationError
             If it has no such channel.
         """
-        from frazil.data.attributes import write_attributes
+        from frazil.data.stores.attributes import write_attributes
 
         reader = _reader(store)
         if not reader.decode:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-    from frazil.data.placement import Coords, Placement
+    from frazil.data.stores.placement import Coords, Placement
 
 _LARGEST_REQUEST = 1 << 26  # a damaged length may ask for anything
 _LATENTS_TRIED = 64
@@ -52,7 +52,7 @@ class ChunkSource(Protocol):
 
 @dataclass(frozen=True)
 class DirectChunks:
-    """Chunks of a Zarr array whose codecs `frazil.data.direct` knows.
+    """Chunks of a Zarr array whose codecs `frazil.data.stores.direct` knows.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class PipelineChunks:
 
     def key(self, coords: Coords) -> str:
         """Key of the chunk; of an array with shards, of the first of the shard's bytes."""
-        from frazil.data.placement import stored_key
+        from frazil.data.stores.placement import stored_key
 
         shards = self.array.shards
         if shards is not None:

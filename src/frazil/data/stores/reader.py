@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.data.opening import Location, contents_of_dataset, contents_of_group, locate, located_error
-from frazil.data.retries import Retries
-from frazil.data.stored_arrays import StoredArray, Variable
-from frazil.data.variables import Opened
+from frazil.data.stores.opening import Location, contents_of_dataset, contents_of_group, locate, located_error
+from frazil.data.stores.retries import Retries
+from frazil.data.stores.stored_arrays import StoredArray, Variable
+from frazil.data.stores.variables import Opened
 from frazil.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import xarray as xr
 
-    from frazil.data.chunk_sources import ChunkSource
+    from frazil.data.stores.chunk_sources import ChunkSource
 
     Coords = tuple[int, ...]
 
@@ -314,7 +314,7 @@ class StoreReader:
             bytes of each variable. Not over attributes, the place of the store,
             or the reader's level.
         """
-        from frazil.data.fingerprints import fingerprint
+        from frazil.data.stores.fingerprints import fingerprint
 
         state = self._state
         with state.lock:

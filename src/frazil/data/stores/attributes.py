@@ -29,7 +29,7 @@ def write_attributes(reader: StoreReader, attributes: Mapping[str, Mapping[str, 
     """
     import zarr
 
-    from frazil.data.opening import Location
+    from frazil.data.stores.opening import Location
 
     place = reader.place
     if not isinstance(place, Location):

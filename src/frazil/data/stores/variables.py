@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.data import chunk_sources
-from frazil.data.cf import Unpacking, as_float, unpacking
-from frazil.data.opening import block_shape, located_error
-from frazil.data.stored_arrays import StoredArray, Variable
+from frazil.data.stores import chunk_sources
+from frazil.data.stores.cf import Unpacking, as_float, unpacking
+from frazil.data.stores.opening import block_shape, located_error
+from frazil.data.stores.stored_arrays import StoredArray, Variable
 from frazil.errors import ConfigurationError, FrazilError, StoreError, UnsupportedArrayError
 from frazil.planes import reduced
 from frazil.resolution import positions
@@ -20,8 +20,8 @@ from frazil.resolution import positions
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from frazil.data.chunk_sources import ChunkSource
-    from frazil.data.opening import Contents
+    from frazil.data.stores.chunk_sources import ChunkSource
+    from frazil.data.stores.opening import Contents
 
     Coords = tuple[int, ...]
 
@@ -123,9 +123,9 @@ class Opened:
             final = as_float(raw.dtype)
             as_is = Unpacking(raw.dtype, final, final)
             return self._fields(name, chunk_sources.DatasetChunks(raw, chunks, name), chunks, as_is, None)
-        from frazil.data.direct import find_chain
-        from frazil.data.objects import objects_of
-        from frazil.data.placement import Placement
+        from frazil.data.stores.direct import find_chain
+        from frazil.data.stores.objects import objects_of
+        from frazil.data.stores.placement import Placement
 
         array: Any = self.contents.group[name]
         chain = find_chain(array)
@@ -192,8 +192,8 @@ class Opened:
 
     def _latents(self, name: str, array: Any, chain: Any) -> Variable:
         from frazil.codecs.base import PlaneCodec
-        from frazil.data.objects import objects_of
-        from frazil.data.placement import Placement
+        from frazil.data.stores.objects import objects_of
+        from frazil.data.stores.placement import Placement
 
         codec = chain.planes if chain is not None else None
         if codec is None or type(codec).decode_latents is PlaneCodec.decode_latents:
@@ -247,7 +247,7 @@ class Opened:
 
     def reduces(self, name: str) -> bool:
         """Whether a variable's chunks are decoded at a level from a part of their bytes."""
-        from frazil.data.direct import find_chain
+        from frazil.data.stores.direct import find_chain
 
         self._check_name(name)
         if self.contents.group is None:

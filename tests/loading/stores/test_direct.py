@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frazil
-from frazil.data import direct
-from frazil.data.objects import LocalObjects, StoreObjects
-from frazil.data.stores import StoreReader
+from frazil.data.stores import StoreReader, direct
+from frazil.data.stores.objects import LocalObjects, StoreObjects
 from frazil.errors import ChecksumError, ChunkMismatchError, FormatError, TruncatedError
 
 pytestmark = pytest.mark.core

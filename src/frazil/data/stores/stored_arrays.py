@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from frazil.data.cf import Unpacking
-    from frazil.data.chunk_sources import ChunkSource
+    from frazil.data.stores.cf import Unpacking
+    from frazil.data.stores.chunk_sources import ChunkSource
 
     Coords = tuple[int, ...]
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from frazil.data.opening import Contents
+    from frazil.data.stores.opening import Contents
 
 _FIRST_BYTES = 1 << 16
 _DESCRIBING = (
@@ -57,8 +57,8 @@ def _add(digest: Any, label: str, content: bytes) -> None:
 
 def _of_array(contents: Contents, name: str) -> tuple[Any, bytes]:
     """Metadata as stored, which no version of Zarr rewrites, and the first bytes of the first chunk."""
-    from frazil.data.objects import objects_of
-    from frazil.data.placement import stored_key
+    from frazil.data.stores.objects import objects_of
+    from frazil.data.stores.placement import stored_key
 
     array: Any = contents.group[name]  # type: ignore[index]
     objects = objects_of(array.store)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.data.direct import Crc32c
+from frazil.data.stores.direct import Crc32c
 from frazil.errors import TruncatedError
 
 if TYPE_CHECKING:
     import zarr
 
-    from frazil.data.direct import Chain
-    from frazil.data.objects import Objects
+    from frazil.data.stores.direct import Chain
+    from frazil.data.stores.objects import Objects
 
     Coords = tuple[int, ...]
 

@@ -19,8 +19,8 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import frazil
 from frazil.codecs.base import PlaneCodec
-from frazil.data.retries import Retries, is_transient
 from frazil.data.stores import StoreReader
+from frazil.data.stores.retries import Retries, is_transient
 from frazil.errors import (
     ConfigurationError,
     FormatError,
@@ -94,7 +94,7 @@ def flaky(store, monkeypatch):
 @pytest.fixture
 def no_waits(monkeypatch):
     waits = []
-    monkeypatch.setattr("frazil.data.retries.time.sleep", waits.append)
+    monkeypatch.setattr("frazil.data.stores.retries.time.sleep", waits.append)
     return waits
 
 

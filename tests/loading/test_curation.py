@@ -160,7 +160,7 @@ def test_combined_keeps_both_ends_but_not_the_noise() -> None:
 
 def test_the_buffer_gives_way_to_the_count() -> None:
     found = frazil.SALN(keep=0.95, mode="combined", buffer=0.4).select(weather(5, 40))
-    assert len(found.kept) == 38
+    assert found.dropped.tolist() == sorted(np.argsort(found.scores, kind="stable")[38:].tolist())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -355,6 +355,41 @@ def test_schedules_that_give_what_cannot_be_are_refused() -> None:
         frazil.SALN(keep=lambda epoch, step: 2).select(weather(12))
 
 
+def test_rounding_makes_no_edges() -> None:
+    states, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 2)))
+    members = np.concatenate((states.T, -states.T)).astype("f4")[np.arange(12) % 4]
+    assert frazil.SALN().select(members).diagnostics.components == 4
+
+
+def test_of_two_neither_is_more_connected() -> None:
+    members, which = cliques([10, 2, 10])
+    found = frazil.SALN(score="fiedler_signed").select(members)
+    assert found.kept[which[found.kept] == 1].tolist() == np.flatnonzero(which == 1)[:1].tolist()
+
+
+def test_a_member_alone_comes_after_all_components() -> None:
+    members, which = cliques([10, 1, 9])
+    found = frazil.SALN(keep=0.95).select(members)
+    assert found.diagnostics.isolated == 1
+    assert found.dropped.tolist() == np.flatnonzero(which == 1).tolist()
+
+
+def test_noise_of_the_eigensolver_decides_no_tie() -> None:
+    members = weather(17, 21, (1, 6, 8))
+    mirrored = np.concatenate((members, members[..., ::-1]))
+    for score in ("fiedler_abs", "degree"):
+        found = frazil.SALN(score=score).select(mirrored, count=21)
+        assert np.array_equal(found.scores[:21], found.scores[21:])
+        assert set(found.kept[found.kept > 20] - 21) <= set(found.kept)
+
+
+def test_sources_are_compared_about_their_own_means() -> None:
+    one, other = (weather(seed, 24, (1, 5, 6)) for seed in (18, 19))
+    found = frazil.SALN().select(np.concatenate((one, 3 * other + 500)), sources=np.arange(48) // 24)
+    kept = [frazil.SALN().select(members).kept for members in (one, other)]
+    assert found.kept.tolist() == [*kept[0], *(24 + kept[1])]
+
+
 def test_each_source_keeps_its_share() -> None:
     one, other = weather(13, 20), weather(14, 40)
     members = np.concatenate((one, other))
@@ -401,7 +436,9 @@ def test_groups_are_compared_by_their_means() -> None:
 def test_groups_within_sources() -> None:
     members = weather(16, 40)
     sources, groups = np.arange(40) % 2, np.arange(40) // 2 % 10
+    apart = frazil.SALN(keep=0.5).select(members, sources=sources, groups=groups + 10 * sources)
     found = frazil.SALN(keep=0.5).select(members, sources=sources, groups=groups)
+    assert apart.kept.tolist() == found.kept.tolist()
     assert np.bincount(sources[found.kept]).tolist() == [10, 10]
     for source in range(2):
         kept, dropped = (groups[part][sources[part] == source] for part in (found.kept, found.dropped))

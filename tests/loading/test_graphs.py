@@ -57,6 +57,20 @@ def test_two_eigenpairs_agree_with_all(kind: str) -> None:
     assert np.array_equal(again.fiedler, found.fiedler)
 
 
+def test_all_eigenpairs_are_computed_where_two_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    import scipy.sparse.linalg as sparse
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise sparse.ArpackNoConvergence("lost", np.zeros(0), np.zeros((0, 0)))
+
+    w = clusters(graphs.LANCZOS_FROM)
+    wanted = graphs.spectrum(w)
+    monkeypatch.setattr(sparse, "eigsh", lost)
+    found = graphs.spectrum(w)
+    assert [found.lambda2, found.lambda3] == pytest.approx([wanted.lambda2, wanted.lambda3])
+    np.testing.assert_allclose(found.fiedler, wanted.fiedler, atol=1e-8 * np.abs(wanted.fiedler).max())
+
+
 @pytest.mark.parametrize("n", [3, 8, 50, graphs.LANCZOS_FROM + 7])
 @pytest.mark.parametrize("kind", ["sym", "unnormalised"])
 def test_members_that_are_all_equally_alike_have_no_fiedler_vector(n: int, kind: str) -> None:

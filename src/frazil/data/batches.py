@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from frazil.data.stores import StoreReader
 
 BAD_CHUNKS = ("raise", "nan", "skip")
+
+SLACK = 16
+"""One part of the memory in so many is for what is not counted: encoded bytes, codecs, the allocator's gaps."""
 BAD = "bad chunks"
 
 
@@ -208,7 +211,7 @@ class ZarrBatches:
             If they leave nothing.
         """
         count = self.prefetch + 2 + extra
-        left = self.memory - count * self.unit
+        left = self.memory - self.memory // SLACK - count * self.unit
         if left <= 0:
             raise ConfigurationError(
                 f"memory={self.memory} bytes: {count} batches of {self.unit} bytes take all of it; raise "

@@ -30,8 +30,8 @@ from tables import publish, table
 from timing import machine
 
 import frazil
-from frazil.data.curation import LAPLACIANS, WEIGHTS
-from frazil.data.graphs import centred, cosines, spectrum
+from frazil.data.curation.graphs import centred, cosines, spectrum
+from frazil.data.curation.saln import LAPLACIANS, WEIGHTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from frazil.codecs.bounded import Bounded
     from frazil.codecs.jp2k import JP2K
     from frazil.data.batches import ZarrBatches
-    from frazil.data.curation import SALN
+    from frazil.data.curation.jest import JEST
+    from frazil.data.curation.members import ReducedResolution
+    from frazil.data.curation.preprocessing import curate
+    from frazil.data.curation.saln import SALN
+    from frazil.data.curation.selection import Selection
+    from frazil.data.curation.selectors import MostRecent, RandomDiscard
     from frazil.data.dataset import TorchBatches, ZarrDataset
-    from frazil.data.jest import JEST
     from frazil.data.lazy import to_dask, to_xarray
     from frazil.data.loader import make_loader
-    from frazil.data.members import ReducedResolution
     from frazil.data.normalise import Normaliser
     from frazil.data.pool import ChunkPool
-    from frazil.data.preprocessing import curate
-    from frazil.data.selection import Selection
-    from frazil.data.selectors import MostRecent, RandomDiscard
     from frazil.data.shuffle import ChunkShuffle
     from frazil.data.stores import StoreReader
     from frazil.data.windows import SamplePlan
@@ -62,27 +62,27 @@ __all__ = [
 ]
 
 _HOMES = {
-    "JEST": "frazil.data.jest",
+    "JEST": "frazil.data.curation.jest",
     "JP2K": "frazil.codecs.jp2k",
-    "SALN": "frazil.data.curation",
+    "SALN": "frazil.data.curation.saln",
     "Bounded": "frazil.codecs.bounded",
     "ChunkPool": "frazil.data.pool",
     "ChunkShuffle": "frazil.data.shuffle",
     "FrazilError": "frazil.errors",
     "LossyRewriteWarning": "frazil.errors",
-    "MostRecent": "frazil.data.selectors",
+    "MostRecent": "frazil.data.curation.selectors",
     "Normaliser": "frazil.data.normalise",
-    "RandomDiscard": "frazil.data.selectors",
-    "ReducedResolution": "frazil.data.members",
+    "RandomDiscard": "frazil.data.curation.selectors",
+    "ReducedResolution": "frazil.data.curation.members",
     "SamplePlan": "frazil.data.windows",
-    "Selection": "frazil.data.selection",
+    "Selection": "frazil.data.curation.selection",
     "StoreReader": "frazil.data.stores",
     "TargetWarning": "frazil.errors",
     "TorchBatches": "frazil.data.dataset",
     "ZarrBatches": "frazil.data.batches",
     "ZarrDataset": "frazil.data.dataset",
     "bounds": "frazil.bounds",
-    "curate": "frazil.data.preprocessing",
+    "curate": "frazil.data.curation.preprocessing",
     "make_loader": "frazil.data.loader",
     "open_zarr": "frazil.access",
     "to_dask": "frazil.data.lazy",

@@ -8,7 +8,7 @@ import frazil
 from frazil.cli import FINE, USAGE, main
 from frazil.cli.curate import read_variables
 from frazil.data.batches import ZarrBatches
-from frazil.data.manifest import Manifest
+from frazil.data.curation.manifest import Manifest
 
 
 @pytest.fixture(scope="module")

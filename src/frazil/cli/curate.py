@@ -10,8 +10,8 @@ import typer
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from frazil.data.contrast import Contrast
-    from frazil.data.manifest import Manifest
+    from frazil.data.curation.contrast import Contrast
+    from frazil.data.curation.manifest import Manifest
 
 ROWS = 12  # superbatches in the table; --json has all
 PATIENCE = "10s"  # for a scheduler to answer
@@ -69,7 +69,7 @@ def curate(
     make_loader(selection=FILE) with the same windows and batch size reads what was kept, in the same batches.
     Windows, batch size, seed and memory decide what the superbatches are.
     """
-    from frazil.data.preprocessing import curate as choose
+    from frazil.data.curation.preprocessing import curate as choose
     from frazil.data.samples import Samples
 
     samples = Samples(
@@ -99,8 +99,8 @@ def curate(
             client.close()
     contrasts = None
     if report is not None:
-        from frazil.data.contrast import contrast
-        from frazil.data.figure import draw
+        from frazil.data.curation.contrast import contrast
+        from frazil.data.curation.figure import draw
 
         contrasts = contrast(samples, manifest)
         kept, dropped = len(manifest.kept()), manifest.dropped()

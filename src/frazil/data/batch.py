@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from frazil.data.selection import Selection
+    from frazil.data.curation.selection import Selection
 
 
 @dataclass(frozen=True)

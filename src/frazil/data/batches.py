@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.data.assembly import unreadable
-from frazil.data.losses import choose_by_losses
+from frazil.data.curation.losses import choose_by_losses
+from frazil.data.curation.superbatches import Curation
 from frazil.data.pool import ChunkPool, Tally, Uses
 from frazil.data.quantities import parse_bytes
 from frazil.data.samples import Samples
 from frazil.data.schedule import Schedule
-from frazil.data.superbatches import Curation
 from frazil.errors import ConfigurationError, FrazilError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BAD_CHUNKS = ("raise", "nan", "skip")
 
 SLACK = 16
-"""One part of the memory in so many is for what is not counted: encoded bytes, codecs, the allocator's gaps."""
+"""One part of the memory in so many is for what is not counted: encoded bytes, codecs, gaps of the allocator."""
 BAD = "bad chunks"
 
 

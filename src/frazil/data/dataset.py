@@ -96,7 +96,7 @@ class ZarrDataset(Dataset):  # type: ignore[type-arg]
         self.samples = store if isinstance(store, Samples) else Samples(store, **settings)
         self.numbers = self.samples.plan.samples
         if selection is not None:
-            from frazil.data.manifest import Manifest
+            from frazil.data.curation.manifest import Manifest
 
             self.numbers = Manifest.of(selection, self.samples).kept(0)
         self._recent = RecentChunks(self.samples.assembly.load, parse_bytes(memory))

@@ -78,7 +78,7 @@ def to_dask(store: Any, *, selection: Any = None, batch_size: int = 16, **settin
         numbers = samples.plan.samples
         lengths = _lengths(len(numbers), batch_size)
     else:
-        from frazil.data.manifest import Manifest
+        from frazil.data.curation.manifest import Manifest
 
         manifest = Manifest.of(selection, samples)
         batches = [batch for group in manifest.groups(0) for batch in group]

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from frazil.data.batches import ZarrBatches, available_cores
-from frazil.data.losses import choose_by_losses
+from frazil.data.curation.losses import choose_by_losses
 from frazil.data.schedule import check_ranks
 from frazil.data.tensors import move, to_tensors
 from frazil.data.workers import Share, working

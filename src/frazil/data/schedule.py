@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from frazil.data.batch import Batch
+    from frazil.data.curation.selection import Selection
     from frazil.data.samples import Samples
-    from frazil.data.selection import Selection
 
     Ints = npt.NDArray[np.int64]
 
@@ -120,7 +120,7 @@ class Schedule:
         self._order: tuple[int, list[tuple[Ints, ...]], dict[str, int]] | None = None
 
     def _open_manifest(self, selection: Any) -> Any:
-        from frazil.data.manifest import Manifest
+        from frazil.data.curation.manifest import Manifest
 
         return Manifest.of(selection, self.samples, batch_size=self.batch_size)
 

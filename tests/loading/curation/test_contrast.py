@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from frazil.data import contrast as module
-from frazil.data.contrast import contrast
-from frazil.data.figure import draw
-from frazil.data.manifest import Manifest
+from frazil.data.curation import contrast as module
+from frazil.data.curation.contrast import contrast
+from frazil.data.curation.figure import draw
+from frazil.data.curation.manifest import Manifest
 from frazil.data.samples import Samples
 from frazil.errors import ConfigurationError, StoreError
 

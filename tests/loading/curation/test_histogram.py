@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from frazil.data.histogram import BINS, Histogram
+from frazil.data.curation.histogram import BINS, Histogram
 
 VALUES = hnp.arrays(
     np.float32, st.integers(1, 30), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)

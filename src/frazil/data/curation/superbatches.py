@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from frazil.data.members import Members
+from frazil.data.curation.members import Members
 from frazil.data.pool import ChunkPool, Uses
 from frazil.data.schedule import chosen
 from frazil.errors import FrazilError

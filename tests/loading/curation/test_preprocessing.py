@@ -6,7 +6,7 @@ import xarray as xr
 
 import frazil
 from frazil.data.batches import ZarrBatches
-from frazil.data.manifest import Manifest, read_sources
+from frazil.data.curation.manifest import Manifest, read_sources
 from frazil.data.samples import Samples
 from frazil.data.stores import StoreReader
 from frazil.errors import ConfigurationError, FormatError, FrazilError, StoreError

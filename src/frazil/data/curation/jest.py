@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from frazil.data.selection import Selection, kept_count, scheduled
-from frazil.data.selectors import check_seed, digest, uniform
+from frazil.data.curation.selection import Selection, kept_count, scheduled
+from frazil.data.curation.selectors import check_seed, digest, uniform
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:

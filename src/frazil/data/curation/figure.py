@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from frazil.data.contrast import Contrast, Portrait
+    from frazil.data.curation.contrast import Contrast, Portrait
     from frazil.data.samples import Samples
 
 INK = "#1b2a33"

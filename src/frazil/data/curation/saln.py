@@ -48,9 +48,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from frazil.data import graphs
-from frazil.data.selection import Selection, kept_count, name_setting, scheduled
-from frazil.data.similarity import block_gram, check_members, compare, find_gaps, one_thread
+from frazil.data.curation import graphs
+from frazil.data.curation.ranking import (
+    check_labels,
+    find_twins,
+    largest_remainder,
+    numbered,
+    pooled,
+    ranks,
+    rounded,
+    take,
+)
+from frazil.data.curation.selection import Selection, kept_count, name_setting, scheduled
+from frazil.data.curation.similarity import block_gram, check_members, compare, find_gaps, one_thread
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,9 +75,7 @@ WEIGHTS = ("relu", "shift")
 LAPLACIANS = ("sym", "unnormalised")
 TARGETS = ("fields", "increments")
 
-_DUPLICATE = 1 - 1e-6  # cosine of members that count as one
 _NOTHING = 1e-7  # similarity that is none: rounding of single precision
-_DIGITS = 9  # of a score that count; what is behind them is the eigensolver's noise
 
 
 @dataclass(frozen=True)
@@ -231,15 +239,15 @@ class SALN:
                 f"mode is one of {', '.join(map(repr, MODES))}; its schedule gave {mode!r}"
             )
         total = kept_count(keep, n, count)
-        labels = np.zeros(n, np.int64) if sources is None else _numbered(_labels(sources, n, "sources"))
-        together = None if groups is None else _labels(groups, n, "groups")
+        labels = np.zeros(n, np.int64) if sources is None else numbered(check_labels(sources, n, "sources"))
+        together = None if groups is None else check_labels(groups, n, "groups")
         sizes = np.bincount(labels)
         quotas = largest_remainder(sizes, total)
         kept: list[int] = []
         scores, notes = np.zeros(n), []
         for source, quota in enumerate(quotas):
             inside = np.flatnonzero(labels == source)
-            part = None if together is None else _numbered(together[inside])
+            part = None if together is None else numbered(together[inside])
             with one_thread():
                 order, found, note = self._order(gram[..., inside[:, None], inside], part)
             scores[inside] = found
@@ -265,25 +273,26 @@ class SALN:
         if gram.ndim == 3:
             gram, mass = gram
         nodes = np.arange(len(gram)) if groups is None else groups
-        gram = _pooled(gram, nodes)
-        mass = None if mass is None else _pooled(mass, nodes)
+        gram = pooled(gram, nodes)
+        mass = None if mass is None else pooled(mass, nodes)
         if len(gram) < 3:
             kind = "members" if groups is None else "groups"
             raise ConfigurationError(
                 f"{len(gram)} {kind} make no graph to choose from; give at least 3 of each source"
             )
         similar, null = graphs.cosines(graphs.centred(gram) if mass is None else gram, mass)
-        twins = _twins(similar)
+        twins = find_twins(similar)
         first, alike = np.unique(twins, return_counts=True)
         of_member = np.searchsorted(first, twins[nodes])
         weights = similar[np.ix_(first, first)]
         weights = np.where(weights > _NOTHING, weights, 0) if self.weight == "relu" else (1 + weights) / 2
         weights[null[first], :] = weights[:, null[first]] = 0
         np.fill_diagonal(weights, 0)
+        alike[null[first]] = 1
         costs, parts, note = self._costs(weights, alike)
         scores = costs[of_member]
         if self.score != "degree" and note["components"] - note["isolated"] > 1:
-            scores = _ranks(scores, parts[of_member])
+            scores = ranks(scores, parts[of_member])
         note["duplicates"] = len(gram) - len(first)
         return np.argsort(scores, kind="stable").astype(np.int64), scores, note
 
@@ -297,15 +306,15 @@ class SALN:
         for number in np.flatnonzero(counts > 1):
             inside = np.flatnonzero(parts == number)
             own = weights[np.ix_(inside, inside)]
-            seen[int(number)] = found = graphs.spectrum(own, self.laplacian)
+            seen[int(number)] = found = graphs.spectrum(own, self.laplacian, alike[inside])
             if found.degenerate or len(own) < 3:  # of two, neither is between the others
-                costs[inside] = _rounded(-own.sum(axis=1))
+                costs[inside] = rounded(-graphs.degrees_of(own, alike[inside]))
             else:
-                costs[inside] = _rounded(
+                costs[inside] = rounded(
                     np.abs(found.fiedler) if self.score == "fiedler_abs" else found.fiedler
                 )
         if self.score == "degree":  # which compares members of different components as well
-            costs = _rounded(-weights.sum(axis=1))
+            costs = rounded(-graphs.degrees_of(weights, alike))
         largest = seen.get(int(np.argmax(counts)))
         low, high = (None, None) if largest is None else (largest.lambda2, largest.lambda3)
         return (
@@ -325,107 +334,3 @@ class SALN:
         """Hash of the settings; functions count by their names."""
         values = {f.name: name_setting(getattr(self, f.name)) for f in fields(self)}
         return "sha256:" + hashlib.sha256(json.dumps(["SALN", values], sort_keys=True).encode()).hexdigest()
-
-
-def take(
-    order: Ints, count: int, mode: str, *, share: float, buffer: float, groups: Ints | None = None
-) -> Ints:
-    """Take ``count`` members of an order from the most to the least connected.
-
-    Examples
-    --------
-    >>> order = np.arange(20)
-    >>> [take(order, 4, mode, share=0.85, buffer=0.05) for mode in ("connected", "inverse")]
-    [array([0, 1, 2, 3]), array([19, 18, 17, 16])]
-    >>> take(order, 10, "combined", share=0.8, buffer=0.1)
-    array([ 0,  1,  2,  3,  4,  5,  6,  7, 17, 16])
-    """
-    n = len(order)
-    if mode == "inverse":
-        order = order[::-1]
-    elif mode == "combined":
-        connected = int(share * count + 0.5)
-        # Noise is left out as long as enough members remain without it.
-        noise = min(int(buffer * n + 0.5), n - count)
-        rest = order[connected:][::-1]
-        order = np.concatenate((order[:connected], rest[noise:], rest[:noise]))
-    if groups is None:
-        return order[:count]
-    sizes = np.bincount(groups)
-    kept: list[int] = []
-    for group in dict.fromkeys(groups[order].tolist()):
-        if len(kept) + sizes[group] <= count:
-            kept += np.flatnonzero(groups == group).tolist()
-    if count and not kept:
-        raise ConfigurationError(
-            f"no group fits into the {count} of {n} members that are kept: the smallest holds {sizes.min()}; "
-            "raise keep, or make smaller groups"
-        )
-    return np.array(kept, np.int64)
-
-
-def largest_remainder(sizes: Ints, total: int) -> Ints:
-    """Share ``total`` out in proportion to ``sizes``; what is left goes to the largest remainders.
-
-    Examples
-    --------
-    >>> largest_remainder(np.array([10, 5, 5]), 7)
-    array([3, 2, 2])
-    """
-    exact = total * sizes / sizes.sum()
-    quotas: Ints = np.floor(exact).astype(np.int64)
-    behind = np.argsort(-(exact - quotas), kind="stable")[: total - int(quotas.sum())]
-    quotas[behind] += 1
-    return quotas
-
-
-def _rounded(costs: Floats) -> Floats:
-    """Scores as shares of the largest, without the digits that are noise of the eigensolver."""
-    shares: Floats = np.round(costs / max(float(np.abs(costs).max()), np.finfo(float).tiny), _DIGITS) + 0.0
-    return shares
-
-
-def _ranks(costs: Floats, parts: Ints) -> Floats:
-    """Ranks within a component, as shares of its size: merging by them takes the same share of each."""
-    ranks = np.empty(len(costs))
-    for number in range(int(parts.max()) + 1):
-        inside = np.flatnonzero(parts == number)
-        placed = (np.arange(len(inside)) + 0.5) / len(inside)
-        ranks[inside[np.argsort(costs[inside], kind="stable")]] = placed
-        if np.isinf(costs[inside]).all():
-            ranks[inside] = np.inf
-    return ranks
-
-
-def _twins(similar: Floats) -> Ints:
-    """For each node the first that it is as good as equal to, itself if there is none before it."""
-    found = np.arange(len(similar))
-    for node in np.flatnonzero((np.triu(similar, 1) > _DUPLICATE).any(axis=0)):
-        found[node] = found[int(np.flatnonzero(similar[node, :node] > _DUPLICATE)[0])]
-    return found
-
-
-def _pooled(gram: Floats, nodes: Ints) -> Floats:
-    """Inner products of the mean vectors of the members that share a node."""
-    if np.array_equal(nodes, np.arange(len(nodes))):
-        return gram
-    count = int(nodes.max()) + 1
-    mean = np.zeros((count, len(nodes)))
-    mean[nodes, np.arange(len(nodes))] = 1
-    mean /= mean.sum(axis=1, keepdims=True)
-    found: Floats = mean @ gram @ mean.T
-    return found
-
-
-def _labels(labels: Any, n: int, name: str) -> npt.NDArray[Any]:
-    values = np.asarray(labels)
-    if values.shape != (n,):
-        raise ConfigurationError(
-            f"{name} holds a label for each of the {n} members; got shape {values.shape}"
-        )
-    return values
-
-
-def _numbered(labels: npt.NDArray[Any]) -> Ints:
-    numbers: Ints = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    return numbers

@@ -111,7 +111,19 @@ def components(weights: Matrix) -> Ints:
     return found
 
 
-def spectrum(weights: Matrix, laplacian: str = "sym") -> Spectrum:
+def degrees_of(weights: Matrix, counts: Ints) -> Matrix:
+    """Sum each node's weights, where nodes stand for ``counts`` equal members, linked by weight 1.
+
+    Examples
+    --------
+    >>> degrees_of(np.array([[0, 0.5], [0.5, 0]]), np.array([1, 3]))
+    array([1.5, 2.5])
+    """
+    found: Matrix = (weights * counts).sum(axis=1) + (counts - 1)
+    return found
+
+
+def spectrum(weights: Matrix, laplacian: str = "sym", counts: Ints | None = None) -> Spectrum:
     """Fiedler vector of a connected graph.
 
     Parameters
@@ -120,6 +132,9 @@ def spectrum(weights: Matrix, laplacian: str = "sym") -> Spectrum:
         Symmetric, not negative, 0 on the diagonal.
     laplacian : {"sym", "unnormalised"}
         I - D^-1/2 W D^-1/2, or D - W.
+    counts : (n,) ndarray of int, optional
+        Members that each node stands for. The vector is that of the graph in which each of them is a node
+        of its own, linked to its like by weight 1: equal nodes have equal entries in it.
 
     Examples
     --------
@@ -128,22 +143,23 @@ def spectrum(weights: Matrix, laplacian: str = "sym") -> Spectrum:
     >>> round(found.lambda2, 6), round(found.lambda3, 6), np.round(found.fiedler, 3) + 0.0
     (1.0, 3.0, array([ 0.707,  0.   , -0.707]))
     """
-    n, degrees = len(weights), weights.sum(axis=1)
+    n = len(weights)
+    counts = np.ones(n, np.int64) if counts is None else counts
+    degrees = degrees_of(weights, counts)
     if n < 2:
         return Spectrum(np.zeros(n), np.inf, np.inf)
+    size = np.sqrt(counts)
+    matrix = np.diag(degrees - (counts - 1)) - weights * size[:, None] * size
+    null, top = size, 2 * float(degrees.max())
     if laplacian == "sym":
         roots = 1 / np.sqrt(degrees)
-        matrix, null, top = np.eye(n) - weights * roots[:, None] * roots, np.sqrt(degrees), 2.0
-    else:
-        matrix, null, top = np.diag(degrees) - weights, np.ones(n), 2 * float(degrees.max())
+        matrix, null, top = matrix * roots[:, None] * roots, size * np.sqrt(degrees), 2.0
     if n < LANCZOS_FROM:
         values, vectors = np.linalg.eigh(matrix)
         low, vector = values[1:3], vectors[:, 1]
     else:
         low, vector = _lanczos(matrix, null / np.linalg.norm(null), top)
-    if laplacian == "sym":
-        vector = vector * roots
-    return Spectrum(_signed(vector), float(low[0]), float(low[1]) if len(low) > 1 else np.inf)
+    return Spectrum(_signed(vector / null), float(low[0]), float(low[1]) if len(low) > 1 else np.inf)
 
 
 def _lanczos(matrix: Matrix, null: Matrix, top: float) -> tuple[Any, Matrix]:

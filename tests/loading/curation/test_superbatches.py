@@ -4,10 +4,10 @@ import xarray as xr
 
 import frazil
 from frazil.data.batches import ZarrBatches
+from frazil.data.curation.superbatches import Curation
 from frazil.data.samples import Samples
 from frazil.data.schedule import Place, Schedule
 from frazil.data.stores import StoreReader
-from frazil.data.superbatches import Curation
 
 SETTINGS = {"inputs": [-1, 0], "targets": [1]}
 SALN = frazil.SALN(keep=0.5)

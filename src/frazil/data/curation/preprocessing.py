@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.data.batches import ZarrBatches
-from frazil.data.manifest import Manifest, write_sources
-from frazil.data.members import Members
+from frazil.data.curation.manifest import Manifest, write_sources
+from frazil.data.curation.members import Members
+from frazil.data.curation.selection import name_setting
+from frazil.data.curation.similarity import Gaps, find_gaps
+from frazil.data.curation.superbatches import FEWEST, Curation, labels_of
 from frazil.data.recent import RecentChunks
 from frazil.data.schedule import Place, chosen
-from frazil.data.selection import name_setting
-from frazil.data.similarity import Gaps, find_gaps
-from frazil.data.superbatches import FEWEST, Curation, labels_of
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 import frazil
 from frazil.codecs.base import PlaneCodec
 from frazil.data.batches import ZarrBatches
-from frazil.data.members import Latents, Members, ReducedResolution, average_blocks, compared_steps
+from frazil.data.curation.members import Latents, Members, ReducedResolution, average_blocks, compared_steps
 from frazil.data.samples import Samples
 from frazil.errors import ConfigurationError, UnsupportedArrayError
 
@@ -101,7 +101,7 @@ class TestReducedResolution:
         for settings in ({}, {"patch": {"lat": 8, "lon": 7}, "inputs": [0]}):
             _, whole = embedded(gaps, frazil.SALN(), ids=ids, **settings)
             with monkeypatch.context() as patch:
-                patch.setattr("frazil.data.members._PIECE", 4000)
+                patch.setattr("frazil.data.curation.members._PIECE", 4000)
                 _, pieces = embedded(gaps, frazil.SALN(), ids=ids, **settings)
             np.testing.assert_array_equal(pieces, whole)
 

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from frazil.data.batches import ZarrBatches
-from frazil.data.manifest import Manifest, read_sources, write_sources
+from frazil.data.curation.manifest import Manifest, read_sources, write_sources
 from frazil.data.samples import Samples
 from frazil.errors import ConfigurationError, StoreError
 

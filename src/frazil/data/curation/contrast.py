@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.data.assembly import Assembly
-from frazil.data.histogram import Histogram
+from frazil.data.curation.histogram import Histogram
 from frazil.data.moments import Moments
 from frazil.data.recent import RecentChunks
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from frazil.data.manifest import Manifest
+    from frazil.data.curation.manifest import Manifest
     from frazil.data.samples import Samples
 
     Ints = npt.NDArray[np.int64]

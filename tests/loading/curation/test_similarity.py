@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from frazil.data.similarity import block_gram, check_members, compare, find_gaps, one_thread
+from frazil.data.curation.similarity import block_gram, check_members, compare, find_gaps, one_thread
 from frazil.errors import ConfigurationError
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 import frazil
-from frazil.data.curation import largest_remainder
+from frazil.data.curation.ranking import largest_remainder
 from frazil.errors import ConfigurationError
 
 MODES = ("connected", "inverse", "combined")
@@ -210,14 +210,21 @@ def test_components_of_duplicates_keep_shares_alike() -> None:
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_duplicates_share_a_score_and_count_once(score: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_duplicates_count_as_often_as_they_come(score: str, mode: str) -> None:
     members = weather(8)
-    curator = frazil.SALN(score=score)
-    twice = np.concatenate((members, members))  # the same mean and the same spread
-    found = curator.select(twice)
-    assert np.array_equal(found.scores[:30], found.scores[30:])
-    np.testing.assert_allclose(found.scores[:30], curator.select(members).scores, atol=1e-6)
-    assert found.diagnostics.duplicates == 30
+    repeated = members[np.r_[0:30, 3, 3, 3, 7, 20, 20]]
+    found = frazil.SALN(score=score, mode=mode).select(repeated)
+    assert found.diagnostics.duplicates == 6
+    assert len(set(found.scores[[3, 30, 31, 32]])) == 1
+    kept, values = written(repeated, mode, score, 0.5)
+    assert values[2] - values[1] > 1e-6  # the reference is well defined
+    assert ranked_alike(found.scores, set(found.kept.tolist()), kept)
+
+
+def ranked_alike(scores: Any, ours: set[int], theirs: set[int]) -> bool:
+    """Whether two choices differ at most by members of equal score."""
+    return sorted(scores[list(ours)].tolist()) == sorted(scores[list(theirs)].tolist())
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import frazil
-from frazil.data.selectors import uniform
+from frazil.data.curation.selectors import uniform
 from frazil.errors import ConfigurationError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frazil.data.selection import Diagnostics, Selection, kept_count, name_setting, scheduled
+from frazil.data.curation.selection import Diagnostics, Selection, kept_count, name_setting, scheduled
 from frazil.errors import ConfigurationError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frazil.data import graphs
+from frazil.data.curation import graphs
 
 
 def weights_of(seed: int, n: int, share: float = 1.0) -> Any:

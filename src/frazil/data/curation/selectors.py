@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from frazil.data.selection import Selection, kept_count, name_setting, scheduled
+from frazil.data.curation.selection import Selection, kept_count, name_setting, scheduled
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BAD_CHUNKS = ("raise", "nan", "skip")
 
 SLACK = 16
-"""One part of the memory in so many is for what is not counted: encoded bytes, codecs, gaps of the allocator."""
+"""One part of the memory in so many is for what is not counted: encoded bytes, codecs, unused pieces."""
 BAD = "bad chunks"
 
 

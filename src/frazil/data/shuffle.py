@@ -138,10 +138,11 @@ class ChunkShuffle:
         room = max(1, min(sum(map(len, chunks)), self._bytes // max(chunk_bytes, 1)))
         count = self._lanes(sum(map(len, chunks)), room, batch_size)
         runs = _runs(chunks, self._run(plan, room // count), bits)
-        lanes: list[list[list[int]]] = [[] for _ in range(count)]
+        longest = max((len(samples) for tile in chunks for samples in tile.values()), default=0)
+        lanes = [_Lane() for _ in range(count)]
         groups: list[list[Ints]] = []
         even = False
-        while runs or any(lanes):
+        while runs or any(lane.left for lane in lanes):
             lane = lanes[len(groups) % len(lanes)]
             group: list[Ints] = []
             while len(group) < per_group:
@@ -149,13 +150,15 @@ class ChunkShuffle:
                 if not runs and not even:
                     _even(lanes)
                     even = True
-                if not runs and len(lanes) > 1 and _left(lane) < (per_group - len(group)) * batch_size:
+                if not runs and len(lanes) > 1 and lane.left < (per_group - len(group)) * batch_size:
                     # What makes no whole superbatch in any lane is drawn from all of them together.
-                    lane = [chunk for each in lanes for chunk in each]
+                    lane = _Lane([chunk for each in lanes for chunk in each.chunks])
                     lanes = [lane]
-                if not lane:
+                if not lane.left:
                     break
-                group.append(_draw(lane, batch_size, bits, stratified=self.stratified, last=not runs))
+                # Only of the last batches a chunk may hold a sample for each.
+                last = not runs and lane.left <= longest * batch_size
+                group.append(_draw(lane, batch_size, bits, stratified=self.stratified, last=last))
             groups.append(group)
         return EpochOrder(groups)
 
@@ -268,67 +271,79 @@ def _runs(chunks: list[dict[int, list[int]]], length: int, bits: np.random.PCG64
     return deque(runs[i] for i in _permutation(bits, len(runs)))
 
 
-def _open(lane: list[list[int]], runs: deque[list[list[int]]], room: int, batch_size: int) -> None:
+class _Lane:
+    """Open chunks, each the samples that are left in it, and how many these are."""
+
+    def __init__(self, chunks: list[list[int]] | None = None) -> None:
+        self.chunks = chunks or []
+        self.left = sum(map(len, self.chunks))
+
+    def add(self, chunks: list[list[int]]) -> None:
+        self.chunks += chunks
+        self.left += sum(map(len, chunks))
+
+
+def _open(lane: _Lane, runs: deque[list[list[int]]], room: int, batch_size: int) -> None:
     """Open the next runs while there is room, or until there is a batch, of as many chunks if they fit."""
     while runs and (
-        len(lane) + len(runs[0]) <= room or len(lane) < batch_size <= room or _left(lane) < batch_size
+        len(lane.chunks) + len(runs[0]) <= room
+        or len(lane.chunks) < batch_size <= room
+        or lane.left < batch_size
     ):
-        lane.extend(runs.popleft())
+        lane.add(runs.popleft())
 
 
-def _left(lane: list[list[int]]) -> int:
-    """Count the samples of the open chunks."""
-    return sum(map(len, lane))
-
-
-def _even(lanes: list[list[list[int]]]) -> None:
+def _even(lanes: list[_Lane]) -> None:
     """Move open chunks between lanes, the fullest that narrow it, until they hold about as many samples.
 
     Once no chunk is left to open, so that all lanes end at about the same batch. A chunk that was not drawn
     from yet, which is the fullest there is, costs nothing to move: no rank has decoded it.
     """
     while len(lanes) > 1:
-        rich, poor = max(lanes, key=_left), min(lanes, key=_left)
-        excess = _left(rich) - _left(poor)
-        chunk = max((c for c in rich if 2 * len(c) <= excess), key=len, default=None)
+        rich, poor = max(lanes, key=lambda lane: lane.left), min(lanes, key=lambda lane: lane.left)
+        excess = rich.left - poor.left
+        chunk = max((c for c in rich.chunks if 2 * len(c) <= excess), key=len, default=None)
         if chunk is None:
             return
-        rich[:] = [c for c in rich if c is not chunk]
-        poor.append(chunk)
+        rich.chunks[:] = [c for c in rich.chunks if c is not chunk]
+        rich.left -= len(chunk)
+        poor.add([chunk])
 
 
-def _draw(lane: list[list[int]], size: int, bits: np.random.PCG64, *, stratified: bool, last: bool) -> Ints:
+def _draw(lane: _Lane, size: int, bits: np.random.PCG64, *, stratified: bool, last: bool) -> Ints:
     """Take up to ``size`` samples out of the open chunks, as few as can be from any one.
 
     Where these are the ``last`` chunks, those that hold a sample for each batch that they can still fill are
     taken from first: otherwise the end of an epoch would be drawn from the few that happen to be left.
     """
     taken: list[int] = []
-    while lane and len(taken) < size:
-        picks = min(size - len(taken), len(lane)) if stratified else 1
+    chunks = lane.chunks
+    while chunks and len(taken) < size:
+        picks = min(size - len(taken), len(chunks)) if stratified else 1
         ends: list[list[int]] = []
         urgent = 0
         if last and stratified:
-            batches = -(-_left(lane) // size)
-            lane.sort(key=lambda chunk: len(chunk) >= batches)
-            urgent = sum(len(chunk) >= batches for chunk in lane)
+            batches = -(-lane.left // size)
+            chunks.sort(key=lambda chunk: len(chunk) >= batches)
+            urgent = sum(len(chunk) >= batches for chunk in chunks)
         # A partial Fisher-Yates shuffle: what was picked goes to the end, where it is taken off.
         for k, raw in enumerate(bits.random_raw(picks)):
-            n = len(lane) - k
+            n = len(chunks) - k
             zone = max(0, urgent - k) or n
             at = n - zone + int(raw) % zone if stratified else _weighted(lane, int(raw))
-            lane[at], lane[n - 1] = lane[n - 1], lane[at]
-            taken.append(lane[n - 1].pop())
-            ends.append(lane[n - 1])
-        del lane[len(lane) - picks :]
-        lane.extend(chunk for chunk in ends if chunk)
+            chunks[at], chunks[n - 1] = chunks[n - 1], chunks[at]
+            taken.append(chunks[n - 1].pop())
+            ends.append(chunks[n - 1])
+        del chunks[len(chunks) - picks :]
+        chunks.extend(chunk for chunk in ends if chunk)
+        lane.left -= picks
     return np.array(taken, np.int64)
 
 
-def _weighted(lane: list[list[int]], raw: int) -> int:
+def _weighted(lane: _Lane, raw: int) -> int:
     """Pick a chunk with a probability in proportion to the samples that are left in it."""
-    at = raw % _left(lane)
-    for number, chunk in enumerate(lane):
+    at = raw % lane.left
+    for number, chunk in enumerate(lane.chunks):
         at -= len(chunk)
         if at < 0:
             return number

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from little_curators import Hardest
 from little_stores import check_values, joined, numbers, read_by_xarray, weather, write
 
 torch = pytest.importorskip("torch")
@@ -146,8 +147,6 @@ def test_bad_chunks_are_named_and_counted_through_workers(tmp_path: Path) -> Non
 
 
 def test_losses_are_asked_for_in_the_process_of_the_model(store: Path) -> None:
-    from test_losses import Hardest
-
     asked = []
 
     def losses(batch: Batch) -> Any:  # could not be sent to a worker that is spawned

@@ -252,9 +252,11 @@ class Assembly:
         whole = math.prod(shape)
         return whole * array.dtype.itemsize + part * each if 2 * part <= whole and hull else whole * each
 
-    def fill(self, samples: npt.NDArray[np.int64], take: Callable[[Key], Piece]) -> Fields:
-        """Make a batch of samples, chunk by chunk."""
-        values = np.empty((len(samples), *self.shape), self.dtype)
+    def fill(
+        self, samples: npt.NDArray[np.int64], take: Callable[[Key], Piece], empty: Any = np.empty
+    ) -> Fields:
+        """Make a batch of samples, chunk by chunk, in memory that ``empty`` gives for a shape and a dtype."""
+        values = empty((len(samples), *self.shape), self.dtype)
         target = _Target(values, self.scale, self.missing)
         errors: dict[int, str] = {}
         steps = (self.plan.anchor(samples)[:, None] + self.offsets).tolist()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.data.assembly import unreadable
+from frazil.data.buffers import Buffers
 from frazil.data.curation.losses import choose_by_losses
 from frazil.data.curation.superbatches import Curation
 from frazil.data.pool import ChunkPool, Tally, Uses
@@ -278,6 +279,10 @@ class _Producer:
             reuse=True,
         )
         batches.tally = self.pool.tally
+        self.buffers = Buffers(batches.prefetch + 2)
+        # glibc gives arrays back to the system, and gets fresh, slow memory for the next, unless it once saw a
+        # larger one go: this one, of which nothing is touched, so that those of chunks are kept at hand.
+        np.empty(min(batches.unit, 1 << 24), np.uint8)
 
     def run(self) -> Iterator[tuple[Batch | None, int]]:
         """Yield the batches, each with how many samples were left out for bad chunks since the last."""
@@ -326,7 +331,7 @@ class _Producer:
 
     def _fill(self, ids: npt.NDArray[np.int64], group: Group, number: int, *, is_last: bool) -> Batch:
         batches, samples = self.batches, self.batches.samples
-        fields = self.assembly.fill(ids, self.pool.take)
+        fields = self.assembly.fill(ids, self.pool.take, self.buffers.empty)
         batch = samples.batch(
             ids,
             fields,

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from little_curators import Hardest
 from little_stores import numbers, weather
 
 from frazil.data.batches import ZarrBatches
@@ -13,35 +13,10 @@ from frazil.data.samples import Samples
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from frazil.data.batch import Batch
 
 DATA = weather(203).chunk(time=8)
 SAMPLES = Samples(DATA, inputs=[0], targets=[])
-
-
-@dataclass(frozen=True)
-class Kept:
-    kept: np.ndarray
-
-
-@dataclass(frozen=True)
-class Hardest:
-    """Keeps the samples that the learner is worst at; what `frazil.JEST` is like from outside."""
-
-    losses: Callable[[Batch], Any] | None
-    keep: float = 0.5
-    needs: str = "losses"
-
-    def fingerprint(self) -> str:
-        return f"hardest {self.keep}"
-
-    def select(
-        self, learner: np.ndarray, reference: np.ndarray | None, *, epoch: int, step: int, count: int
-    ) -> Kept:
-        score = learner if reference is None else learner - reference
-        return Kept(np.argsort(score)[::-1][:count])
 
 
 def largest(batch: Batch) -> np.ndarray:

@@ -280,8 +280,8 @@ class _Producer:
         )
         batches.tally = self.pool.tally
         self.buffers = Buffers(batches.prefetch + 2)
-        # glibc gives arrays back to the system, and gets fresh, slow memory for the next, unless it once saw a
-        # larger one go: this one, of which nothing is touched, so that those of chunks are kept at hand.
+        # glibc gives arrays back to the system, and gets fresh, slow memory for the next, unless it once saw
+        # a larger one go: this one, of which nothing is touched, so that those of chunks are kept at hand.
         np.empty(min(batches.unit, 1 << 24), np.uint8)
 
     def run(self) -> Iterator[tuple[Batch | None, int]]:

@@ -243,3 +243,14 @@ def test_only_the_samples_of_a_selection(store: Path, tmp_path: Path) -> None:
     dataset = ZarrDataset(store, selection=tmp_path / "s.json")
     loader = make_loader(store, selection=tmp_path / "s.json", batch_size=8, seed=1)
     assert [int(dataset[k]["index"]) for k in range(len(dataset))] == joined(numbers(loader))
+
+
+def test_pinned_memory_is_for_those_who_have_an_accelerator(store: Path, monkeypatch: Any) -> None:
+    pinned = []
+    monkeypatch.setattr("frazil.data.loader.move", lambda batch, pin: pinned.append(pin) or batch)
+    plain = numbers(make_loader(store, batch_size=4))
+    assert numbers(make_loader(store, batch_size=4, pin_memory=True)) == plain
+    assert bool(pinned) == torch.cuda.is_available()
+    monkeypatch.setattr("frazil.data.loader.can_pin", lambda: True)
+    assert numbers(make_loader(store, batch_size=4, pin_memory=True)) == plain
+    assert pinned[-len(plain) :] == [True] * len(plain)

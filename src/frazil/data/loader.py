@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from frazil.data.batches import ZarrBatches, available_cores
 from frazil.data.curation.losses import choose_by_losses
 from frazil.data.schedule import check_ranks
-from frazil.data.tensors import move, to_tensors
+from frazil.data.tensors import can_pin, move, to_tensors
 from frazil.data.workers import Share, working
 from frazil.errors import ConfigurationError, WorkerWarning
 
@@ -113,8 +113,9 @@ class Loader:
         source = self._workers() if self.num_workers else map(to_tensors, batches.read(place))
         if schedule.together:
             source = choose_by_losses(source, schedule, lambda ids: to_tensors(batches.read_now(ids)))
+        pin = self.pin_memory and can_pin()
         for batch in schedule.deliver(source):
-            yield move(batch, pin=True) if self.pin_memory else batch
+            yield move(batch, pin=True) if pin else batch
 
     def _workers(self) -> Iterator[Batch]:
         """Read in processes; where one dies, begin again behind the last batch that was delivered."""
@@ -208,7 +209,8 @@ def make_loader(
         the GIL.
     multiprocessing_context : {"forkserver", "spawn", "fork"}
     pin_memory : bool, default False
-        Hand out batches in pinned memory, for a copy to a GPU that overlaps with work.
+        Hand out batches in pinned memory, for a copy to a GPU that overlaps with work; without a GPU they
+        stay as they are.
     **settings
         Further ones of `ZarrBatches` (``remainder``, ``on_bad_chunk``, ``prefetch``) and of `Samples`
         (``region``, ``times``, ``patch``, ``stride``, ``statics``, ``missing``, ``decode``, ``group``,

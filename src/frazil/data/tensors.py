@@ -52,3 +52,9 @@ def move(batch: Batch, *, device: Any = None, pin: bool = False) -> Batch:
         if tensor is not None:
             found[name] = tensor.pin_memory() if pin else tensor.to(device, non_blocking=True)
     return replace(batch, **found)
+
+
+def can_pin() -> bool:
+    """Whether there is an accelerator that memory could be pinned for."""
+    newer = getattr(torch, "accelerator", None)  # torch 2.6
+    return bool(torch.cuda.is_available() if newer is None else newer.is_available())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,12 @@ pytest.register_assert_rewrite("frazil.testing")  # so that the contract's asser
 
 HERE = Path(__file__).parent
 
-# Two cores and a cold numba cache say nothing about a property: no deadlines, slow draws are fine.
-settings.register_profile(
-    "frazil", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("frazil")
+# Two cores and a cold numba cache say nothing about a property: no deadlines, slow draws are fine. The same examples
+# each time, so that a change fails for what it changed; HYPOTHESIS_PROFILE=explore looks for others.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+settings.register_profile("frazil", derandomize=True, **_COMMON)
+settings.register_profile("explore", max_examples=500, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "frazil"))
 
 # name: (file, variable); what each shows is in tests/data/MANIFEST.json and src/frazil/samples/MANIFEST.json
 FIELDS = {

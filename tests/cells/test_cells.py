@@ -156,6 +156,7 @@ def test_exact_numbers_of_a_narrow_range_exist():
     ("planes", "bound"),
     [
         (np.array([[[-1.7e308, 1.7e308]]]), 1.0),  # the range overflows
+        (np.array([[[0.0, 1.0, 2.0**1022]]]), 1e300),  # sums and products of values do
         (np.array([[[280.0, 281.0]]], "f4"), 1e-6),  # less than half a unit in the last place
         (np.array([[[0.0, 1e9]]], "f8"), 0.1),  # more numbers than 28 bits
         (np.array([[[280.0, 281.0]]], "f4"), 0.0),

@@ -319,3 +319,13 @@ def test_sections_of_other_chunks(case):
         _, theirs = container.unpack(encode(other)[1])
         for tag in theirs.keys() - {"M"}:
             decodes(codec, spec, sections | {tag: theirs[tag]}, len(other) % 3)
+
+
+@pytest.mark.parametrize("huge", [5.99231045e307, -8.98846567e307, 2.0**961, 2.0**960, 1e280])
+@pytest.mark.parametrize("bound", ["rel:0.1", 1e306, 1.0, 0.0])
+@pytest.mark.parametrize("base", [*BASES, JP2K()])
+def test_values_whose_sums_overflow(base, bound, huge):
+    chunk = np.array([[0.0, 1.0, huge]])
+    limit = 0.1 * abs(huge) if bound == "rel:0.1" else bound
+    back = roundtrip(Bounded(bound=bound, base=base), chunk)
+    assert (abs(back - chunk) <= limit).all()

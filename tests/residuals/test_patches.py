@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -83,6 +83,7 @@ def test_hostile_bytes(payload, error, match):
 
 
 @given(st.binary(max_size=40), st.integers(0, 2))
+@example(b"\x00\x80\x80", 0)  # no points, but the beginning of a place
 def test_any_bytes_are_points_or_an_error(payload, level):
     planes = np.zeros((2, 5, 6), "f4")[:, :: 1 << level, :: 1 << level]
     try:

@@ -36,6 +36,7 @@ FEWER = (15, 5, 3, 1)
 FREE = 0.98  # a cell of whole lattice steps may be this much narrower than twice the bound
 STEPS = 3  # ... and has this many steps on either side at most: more gain nothing
 LEAST = 1e-290  # a unit below it has no finite inverse, or hardly any
+HUGEST = 2.0**960  # values beyond it overflow where many are summed or multiplied by numbers
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def fit(
     """
     low, high = float(planes.min()), float(planes.max())
     stored = dtype or planes.dtype
-    if not math.isfinite(high - low):
+    if not max(abs(low), abs(high)) <= HUGEST:
         return None
     if grid:
         return _on_grid(stored, low, high, bound)

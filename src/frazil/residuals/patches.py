@@ -83,7 +83,7 @@ def _varints(numbers: npt.NDArray[np.int64]) -> bytes:
 def _read_varints(data: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int64]:
     """Exactly ``count`` LEB128 numbers."""
     ends = np.flatnonzero(data < 128)
-    if ends.size != count or (count and ends[-1] != data.size - 1):
+    if ends.size != count or data.size != (ends[-1] + 1 if count else 0):
         raise FormatError(f"{ends.size} places for {count} exact points")
     lengths = np.diff(ends, prepend=-1)
     if count and lengths.max() > 8:

@@ -20,8 +20,8 @@ pytest.register_assert_rewrite("frazil.testing")  # so that the contract's asser
 
 HERE = Path(__file__).parent
 
-# Two cores and a cold numba cache say nothing about a property: no deadlines, slow draws are fine. The same examples
-# each time, so that a change fails for what it changed; HYPOTHESIS_PROFILE=explore looks for others.
+# Two cores and a cold numba cache say nothing about a property: no deadlines, slow draws are fine. The same
+# examples each time, so that a change fails for what it changed; HYPOTHESIS_PROFILE=explore looks for others.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
 settings.register_profile("frazil", derandomize=True, **_COMMON)
 settings.register_profile("explore", max_examples=500, **_COMMON)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frazil.data.curation.selection import kept_count, scheduled
 from frazil.data.shuffle import ChunkShuffle, Sequential, batches_per_group
 from frazil.errors import ConfigurationError
 
@@ -284,13 +285,12 @@ def keep_count(keep: Any, n: int, batch_size: int, group: Group) -> int:
     >>> keep_count(0.5, 64, 16, Group(0, 0, ())), keep_count(0.4, 30, 16, Group(0, 0, ()))
     (32, 12)
     """
-    share = keep(group.epoch, group.number) if callable(keep) else keep
-    if not 0 < share <= 1:
-        raise ConfigurationError(f"keep is a share of the superbatch, above 0 and up to 1; got {share!r}")
+    share = scheduled(keep, group.epoch, group.number)
+    wanted = kept_count(share, n)
     if n < 3:  # too few to compare
         return n
     if n % batch_size:
-        return max(1, int(share * n + 0.5))
+        return wanted
     return min(n, max(1, int(share * n / batch_size + 0.5)) * batch_size)
 
 

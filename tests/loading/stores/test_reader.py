@@ -138,7 +138,7 @@ class TestWhatThereIs:
         with pytest.raises(StoreError, match="dimension 'x'; there are lat, level, lon, time"):
             StoreReader(store, sample_dim="x").names  # noqa: B018 - opening is what fails
         with pytest.raises(StoreError, match="dimension 'y'; there are lat, level, lon"):
-            StoreReader(store, spatial=("y", "lon")).names  # noqa: B018
+            StoreReader(store, spatial=("y", "lon")).names  # noqa: B018 - opening is what fails
 
     def test_unstructured_points(self, tmp_path):
         ds = xr.Dataset({"t": (("time", "cell"), np.zeros((3, 50), "f4"))})
@@ -153,7 +153,7 @@ class TestWhatThereIs:
     def test_nothing_to_train_on(self, tmp_path):
         path = write(dataset()[["time"]].drop_vars("time_bnds", errors="ignore"), tmp_path / "a.zarr")
         with pytest.raises(StoreError, match="only coordinates"):
-            StoreReader(path).sample_dim  # noqa: B018
+            StoreReader(path).sample_dim  # noqa: B018 - opening is what fails
 
     @pytest.mark.parametrize(
         "make", [str, LocalStore, zarr.open_group, xr.open_zarr, lambda p: zarr.open_group(p, mode="r")]
@@ -174,20 +174,20 @@ class TestWhatThereIs:
             np.testing.assert_array_equal(reader.read_chunk("t", (0, 0, 0)), ds["t"].values)
             assert reader.key("t", (0, 0, 0)) == "era/a/t/c/0/0/0"
         with pytest.raises(StoreError, match=r"no group 'c'.*there: b, era"):
-            StoreReader(tmp_path / "a.zarr", group="c").names  # noqa: B018
+            StoreReader(tmp_path / "a.zarr", group="c").names  # noqa: B018 - opening is what fails
         with pytest.raises(StoreError, match="is an array"):
-            StoreReader(tmp_path / "a.zarr", group="b/t").names  # noqa: B018
+            StoreReader(tmp_path / "a.zarr", group="b/t").names  # noqa: B018 - opening is what fails
 
     def test_what_is_no_store(self, tmp_path):
         with pytest.raises(StoreError, match="nothing at"):
-            StoreReader(tmp_path / "nothing").names  # noqa: B018
+            StoreReader(tmp_path / "nothing").names  # noqa: B018 - opening is what fails
         with pytest.raises(StoreError, match="got int"):
             StoreReader(3)
         with pytest.raises(StoreError, match="has no groups"):
             StoreReader(dataset(), group="a")
         zarr.create_array(tmp_path / "b.zarr", name="t", shape=(3,), dtype="f4", zarr_format=3)
         with pytest.raises(StoreError, match="cannot be opened as an xarray Dataset"):
-            StoreReader(tmp_path / "b.zarr").names  # noqa: B018
+            StoreReader(tmp_path / "b.zarr").names  # noqa: B018 - opening is what fails
 
     @pytest.mark.parametrize(
         "options", [{"level": -1}, {"level": True}, {"level": 1, "decode": False}, {"retries": -1}]
@@ -554,7 +554,7 @@ class TestTrouble:
                 raise ConnectionError("no route to host")
 
         with pytest.raises(StoreError, match=r"the metadata of .* failed 3 times: ConnectionError: no route"):
-            StoreReader(Offline(LocalStore(store)), retries=2).names  # noqa: B018
+            StoreReader(Offline(LocalStore(store)), retries=2).names  # noqa: B018 - opening is what fails
         assert len(no_waits) == 2
 
     def test_no_wait_is_needed_for_what_works(self, no_waits):

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from conftest import FIELDS, load_field
+
 from frazil import samples
 
 DATA = Path(__file__).parent / "data"

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from conftest import load_field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import load_field
 from frazil import JP2K, container
 from frazil.errors import (
     ChecksumError,

@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from frazil import bounds
+    from frazil import bounds, models
     from frazil.access import open_zarr, to_zarr
     from frazil.codecs.bounded import Bounded
+    from frazil.codecs.codeword import Codeword
     from frazil.codecs.jp2k import JP2K
+    from frazil.codecs.latent import Latent
     from frazil.data.batches import ZarrBatches
     from frazil.data.curation.jest import JEST
     from frazil.data.curation.members import ReducedResolution
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from frazil.data.curation.selection import Selection
     from frazil.data.curation.selectors import MostRecent, RandomDiscard
     from frazil.data.dataset import TorchBatches, ZarrDataset
+    from frazil.data.latents import read_codewords, read_latents
     from frazil.data.lazy import to_dask, to_xarray
     from frazil.data.loader import make_loader
     from frazil.data.normalise import Normaliser
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from frazil.data.stores import StoreReader
     from frazil.data.windows import SamplePlan
     from frazil.errors import FrazilError, LossyRewriteWarning, TargetWarning
+    from frazil.models import list_models
 
 __version__ = "0.1.0"
 
@@ -39,7 +43,9 @@ __all__ = [
     "Bounded",
     "ChunkPool",
     "ChunkShuffle",
+    "Codeword",
     "FrazilError",
+    "Latent",
     "LossyRewriteWarning",
     "MostRecent",
     "Normaliser",
@@ -54,8 +60,12 @@ __all__ = [
     "ZarrDataset",
     "bounds",
     "curate",
+    "list_models",
     "make_loader",
+    "models",
     "open_zarr",
+    "read_codewords",
+    "read_latents",
     "to_dask",
     "to_xarray",
     "to_zarr",
@@ -68,7 +78,9 @@ _HOMES = {
     "Bounded": "frazil.codecs.bounded",
     "ChunkPool": "frazil.data.pool",
     "ChunkShuffle": "frazil.data.shuffle",
+    "Codeword": "frazil.codecs.codeword",
     "FrazilError": "frazil.errors",
+    "Latent": "frazil.codecs.latent",
     "LossyRewriteWarning": "frazil.errors",
     "MostRecent": "frazil.data.curation.selectors",
     "Normaliser": "frazil.data.normalise",
@@ -83,8 +95,12 @@ _HOMES = {
     "ZarrDataset": "frazil.data.dataset",
     "bounds": "frazil.bounds",
     "curate": "frazil.data.curation.preprocessing",
+    "list_models": "frazil.models",
     "make_loader": "frazil.data.loader",
+    "models": "frazil.models",
     "open_zarr": "frazil.access",
+    "read_codewords": "frazil.data.latents",
+    "read_latents": "frazil.data.latents",
     "to_dask": "frazil.data.lazy",
     "to_xarray": "frazil.data.lazy",
     "to_zarr": "frazil.access",

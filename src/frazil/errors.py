@@ -12,9 +12,11 @@
     ├── EngineError             (also a RuntimeError) a native library refused to do its part
     │   ├── MissingEngineError      or cannot be found at all
     │   └── NoRoomError             or gave up on noise that it would make larger
+    ├── MissingModelError       (also a LookupError)  a model is nowhere that was looked
     └── StoreError              (also an OSError)     a store cannot be read or written as asked
 
     FrazilWarning               (a UserWarning)
+    ├── BackendWarning              a library failed a model's self-test; numpy decodes it instead
     ├── LossyRewriteWarning         a partial write encodes points a second time
     ├── TargetWarning               a ratio or an error that was asked for cannot be had within the bound
     └── WorkerWarning               a process that read for a loader died; the loader goes on
@@ -61,12 +63,20 @@ class NoRoomError(EngineError):
     """A native encoder's buffer is too small for data that it would not make smaller."""
 
 
+class MissingModelError(FrazilError, LookupError):
+    """The model that a chunk needs is in none of the places where models are looked for."""
+
+
 class StoreError(FrazilError, OSError):
     """A store cannot be read or written as asked."""
 
 
 class FrazilWarning(UserWarning):
     """Base class of the warnings."""
+
+
+class BackendWarning(FrazilWarning):
+    """A library did not pass a model's self-test; the slower path that always passes is taken."""
 
 
 class LossyRewriteWarning(FrazilWarning):

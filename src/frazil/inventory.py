@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from frazil.container import Head
 
 HEAD_BYTES = 64  # fits the preamble of a chunk of up to a dozen axes and its first section's header
-BOUNDED = "frazil.bounded"
+BOUNDED = ("frazil.bounded", "frazil.codeword", "frazil.latent")  # codecs that may have a bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,8 @@ def bound_of(array: zarr.Array[Any]) -> Bound | None:
     from frazil.bounds import parse
 
     config = frazil_codec(array) or {}
-    return parse(config["bound"]) if config.get("id") == BOUNDED else None
+    keeps = config.get("id") in BOUNDED and config.get("bound") is not None
+    return parse(config["bound"]) if keeps else None
 
 
 def describe(path: str, array: zarr.Array[Any]) -> ArrayEntry:

@@ -135,6 +135,8 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, dict) and "id" in value:
         inside = ",".join(f"{k}={_value(k, v)}" for k, v in _settings(value).items())
         return f"{str(value['id']).removeprefix(PREFIX)}({inside})"
+    if isinstance(value, dict) and "digest" in value:  # a model: its name, for people
+        return str(value.get("name") or value["digest"])
     if isinstance(value, list | tuple):
         return "+".join(map(str, value))
     if name == "bound" and isinstance(value, str) and "," in value:

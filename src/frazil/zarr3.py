@@ -225,6 +225,18 @@ class BoundedSerializer(PlaneSerializer):
     codec_id = "frazil.bounded"
 
 
+class CodewordSerializer(PlaneSerializer):
+    """`frazil.Codeword` in Zarr v3."""
+
+    codec_id = "frazil.codeword"
+
+
+class LatentSerializer(PlaneSerializer):
+    """`frazil.Latent` in Zarr v3."""
+
+    codec_id = "frazil.latent"
+
+
 class JP2KSerializer(PlaneSerializer):
     """`frazil.JP2K` in Zarr v3."""
 

@@ -1,4 +1,4 @@
-"""The command ``frazil``: demo, compress, inspect, verify, tune, curate, export-jp2, import-jp2.
+"""The command ``frazil``: demo, compress, inspect, verify, tune, curate, models, export-jp2, import-jp2.
 
 Exit codes: 0 fine, 1 a check failed, 2 wrong usage or bad input, 130 interrupted.
 Errors are one sentence on stderr; ``--debug`` adds the traceback.

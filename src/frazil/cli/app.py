@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from frazil.cli import compress, curate, demo, inspect, jp2, tune, verify
+from frazil.cli import compress, curate, demo, inspect, jp2, models, tune, verify
 
 app = typer.Typer(
     name="frazil",
@@ -43,5 +43,6 @@ app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("tune")(tune.tune)
 app.command("curate")(curate.curate)
+app.add_typer(models.app, name="models")
 app.command("export-jp2")(jp2.export_jp2)
 app.command("import-jp2")(jp2.import_jp2)

@@ -91,6 +91,20 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         ``valid`` is what `encode_planes` was given, at full resolution.
         """
 
+    def stack_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Shape (n, y, x) of the planes of a chunk of ``shape``, as `to_stack` makes them."""
+        return stack_shape(shape)
+
+    def to_stack(self, chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """View ``chunk`` as planes of shape (n, y, x); a codec may want another axis right before y and x."""
+        return to_planes(chunk)
+
+    def from_stack(
+        self, planes: npt.NDArray[Any], shape: tuple[int, ...], spec: ChunkSpec
+    ) -> npt.NDArray[Any]:
+        """Invert `to_stack` for a chunk of ``shape``, that of ``spec`` or of a lower resolution."""
+        return from_planes(planes, shape, spec.dtype, fortran=spec.fortran)
+
     def sentinels(self, fill_value: Any = None) -> list[Any]:
         """Values that are taken out of the planes and come back bit for bit, besides NaN and infinities."""
         return [value for value in (self.missing, fill_value) if value is not None]
@@ -116,7 +130,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         spec = ChunkSpec(chunk.shape, chunk.dtype, fortran)
         if not chunk.size:
             return container.pack(spec, {})
-        planes, mask = masks.split(to_planes(chunk), self.sentinels(fill_value))
+        planes, mask = masks.split(self.to_stack(chunk), self.sentinels(fill_value))
         sections: Sections = {MASK: seal(mask)} if mask else {}
         spent = container.overhead(spec, chunk.nbytes, 2 + len(sections)) + sum(map(len, sections.values()))
         valid = partial(masks.valid, mask, planes.shape, planes.dtype) if mask else None
@@ -175,7 +189,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         self, spec: ChunkSpec, sections: Mapping[str, bytes], level: int = 0
     ) -> npt.NDArray[Any]:
         """Decode what `container.unpack` returned."""
-        n, y, x = stack_shape(spec.shape)
+        n, y, x = self.stack_shape(spec.shape)
         small = (n, reduced(y, level), reduced(x, level))
         cut = spec.shape[:-2] + small[3 - min(len(spec.shape), 2) :]
         native = spec.dtype.newbyteorder("=")
@@ -187,7 +201,7 @@ class PlaneCodec(Codec):  # type: ignore[misc]
         planes = self.decode_planes(rest, (n, y, x), native, level, valid=valid)
         if mask:
             masks.join(planes, mask, (n, y, x), level)
-        return from_planes(planes, cut, spec.dtype, fortran=spec.fortran)
+        return self.from_stack(planes, cut, spec)
 
     def bytes_needed(self, prefix: bytes, level: int) -> int:  # noqa: ARG002 - for codecs that store resolutions in order
         """How many of a container's first bytes `decode_prefix` needs for ``level``.
@@ -319,6 +333,8 @@ def _as_json(value: Any) -> Any:
     """Return codecs as their configuration, numpy's numbers as Python's."""
     if isinstance(value, Codec):
         return value.get_config()
+    if hasattr(value, "to_json"):
+        return value.to_json()
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -89,7 +89,9 @@ def run(base: Any, planes: Planes) -> tuple[bytes, Planes, float]:
     planes = np.ascontiguousarray(planes)
     try:
         if hasattr(chosen, "encode_planes"):
-            sections = chosen.encode_planes(planes, spent=0)
+            # a learned codec as a base need not keep to what its model is trusted with
+            as_base = getattr(chosen, "encode_as_base", None)
+            sections = as_base(planes) if as_base else chosen.encode_planes(planes, spent=0)
             encoded = pack(sections)
             doubt = _doubt(sections, planes)
         else:

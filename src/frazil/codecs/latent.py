@@ -1,0 +1,124 @@
+"""Latents of an autoencoder, or of a block Karhunen-Loeve transform, as whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from frazil.codecs.learned import LearnedCodec
+from frazil.container import read_varint, write_varint
+from frazil.errors import ConfigurationError, FormatError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from frazil.entropy.latents import LatentStates
+    from frazil.models.format import Decoder
+    from frazil.models.store import Model
+
+    Ints = npt.NDArray[np.int32]
+
+MOST_STEP = 1 << 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent(LearnedCodec):
+    """Latents of a model, rounded in steps, behind an entropy coder that the model was trained with.
+
+    Several variables, levels, bands or hours of a chunk are the model's channels: the model says
+    which axis holds them. Chunks of any size in y and x.
+
+    Parameters
+    ----------
+    model : str or path or Model
+        A shipped model's name (`frazil.list_models`), a file, ``"sha256:..."``, or a model that
+        `frazil.models.fit_klt` fitted.
+    step : int, optional
+        Width of the latents' quantiser, in units of the model's finest; its model card says what error
+        each gives. By default the model's usual one.
+    bound : float or str, optional
+        |decoded - original| <= bound at every point, as for `Bounded`: what the model leaves is coded
+        too, or the chunk is written without the model where that is smaller.
+    missing : float, optional
+        See `PlaneCodec`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model is none for latents, or the step is beyond its range.
+
+    Notes
+    -----
+    Decoded values are the same bits on every machine: the decoder computes in whole numbers that single
+    precision holds exactly. A chunk that is not what the model was trained on is written by `Bounded`.
+
+    Examples
+    --------
+    >>> import frazil
+    >>> y, x = np.mgrid[:64, :96] / 16
+    >>> days = np.arange(12)[:, None, None]
+    >>> waves = (280 + 8 * np.sin(x + days / 5) * np.cos(y)).astype("f4")
+    >>> model = frazil.models.fit_klt(waves[:, None], factor=8, error=0.05)
+    >>> codec = Latent(model=model)
+    >>> chunk = waves[-1:]
+    >>> encoded = codec.encode(chunk)
+    >>> bool(abs(codec.decode(encoded) - chunk).max() < 1), bool(len(encoded) < chunk.nbytes / 50)
+    (True, True)
+    """
+
+    codec_id: ClassVar[str] = "frazil.latent"
+    section: ClassVar[str] = "L"
+    kind: ClassVar[str] = "latent"
+    step: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the configuration."""
+        super().__post_init__()
+        whole = isinstance(self.step, int) and not isinstance(self.step, bool)
+        if self.step is not None and not (whole and 1 <= self.step <= MOST_STEP):
+            raise ConfigurationError(f"step is a whole number, 1 to {MOST_STEP}, got {self.step!r}")
+
+    def _step(self, model: Model) -> int:
+        steps = model.decoder.steps
+        assert steps is not None  # noqa: S101 - for the type checker: models of this kind have them
+        step = steps.default if self.step is None else self.step
+        if not steps.least <= step <= steps.most:
+            raise ConfigurationError(
+                f"the model {model.name} takes steps from {steps.least} to {steps.most}, got step={step}"
+            )
+        return step
+
+    def _write(self, images: npt.NDArray[np.float64], model: Model) -> tuple[bytes, Ints]:
+        """Write the step and the latents, rounded so that a bit is worth its error."""
+        from frazil.entropy import latents
+
+        step, decoder = self._step(model), model.decoder
+        states = latent_states(decoder)
+        y = latents.choose(self.encoder.run(images), step, states)
+        most = decoder.limit_array[:, None, None] // step
+        y = np.clip(y, -most, most)
+        return write_varint(step) + latents.encode(y, states, step), decoder.latents(y, step)
+
+    def _read(self, payload: bytes, shape: tuple[int, int, int], model: Model) -> tuple[Ints, Ints]:
+        from frazil.entropy import latents
+
+        step, at = read_varint(payload, 0, "step of the latents")
+        if not 1 <= step <= MOST_STEP:
+            raise FormatError(f"latents in steps of {step}: a step is 1 to {MOST_STEP}")
+        n, y, x = shape
+        states = latent_states(model.decoder)
+        found = latents.decode(payload[at:], (n, model.decoder.inputs, y, x), states, step)
+        return found, model.decoder.latents(found, step)
+
+
+@lru_cache(maxsize=32)
+def latent_states(decoder: Decoder) -> LatentStates:
+    """Return what the entropy coder knows of a model's latents before the first one."""
+    from frazil.entropy.latents import LatentStates
+
+    if not decoder.coder:
+        return LatentStates.fresh(decoder.inputs)
+    return LatentStates.from_tensors({f"coder.{name}": array for name, array in decoder.coder.items()})

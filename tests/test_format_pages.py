@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frazil import JP2K, Bounded, container
+from frazil import JP2K, Bounded, Codeword, Latent, container, models
 from frazil.entropy import coder
+from frazil.models.tensors import INTEGERS, NAMES, write_tensors
 
 FORMAT = Path(__file__).parents[1] / "docs" / "format"
 FENCE = re.compile(
@@ -91,7 +92,40 @@ def encode_numbers(values) -> bytes:
     return coder.finish(machine, words)
 
 
+def decode_intdec(data: bytes):
+    decoder = models.Decoder.from_bytes(data)
+    output = models.run(decoder, decoder.golden_input[None], backend="numpy")
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return {
+        "metadata": json.loads(header["__metadata__"]["intdec/1"]),
+        "tensors": {name: [NAMES[array.dtype], array.tolist()] for name, array in decoder.tensors.items()},
+        "output": output[0].tolist(),
+        "values": models.values(decoder, output, "f4")[0].tolist(),
+    }
+
+
+def encode_intdec(value) -> bytes:
+    tensors = {name: np.array(numbers, INTEGERS[kind]) for name, (kind, numbers) in value["tensors"].items()}
+    return write_tensors("intdec/1", value["metadata"], tensors)
+
+
+def printed_model(page: str) -> models.Model:
+    """The model that a page prints."""
+    fences = {m[1]: m[2] for m in FENCE.finditer((FORMAT / page).read_text())}
+    decoder = models.Decoder.from_bytes(bytes.fromhex(fences["intdec:sample"]))
+    return models.Model(decoder.name, decoder)
+
+
+def decode_numbers_of_model(codec, page: str, data: bytes):
+    """Decode with the model of a page: the values, and the latents or indices."""
+    made = codec(model=printed_model(page))
+    return decode_values(made, data) | {"numbers": made.decode_latents(data).tolist()}
+
+
 KINDS = {
+    "intdec": (decode_intdec, encode_intdec),
+    "latent": (partial(decode_numbers_of_model, Latent, "intdec.md"), encode_values),
+    "codeword": (partial(decode_numbers_of_model, Codeword, "codeword.md"), encode_values),
     "plane-3": (lambda data: code_plane(None, 3, data), lambda value: code_plane(value, 3)),
     "plane-1": (lambda data: code_plane(None, 1, data), lambda value: code_plane(value, 1)),
     "whole-numbers": (decode_numbers, encode_numbers),
@@ -122,6 +156,19 @@ def test_printed_bytes(kind, printed, expected):
 @pytest.mark.parametrize("page", sorted(FORMAT.glob("*.md")), ids=lambda p: p.name)
 def test_every_format_page_prints_bytes(page):
     assert FENCE.search(page.read_text()), f"{page.name} prints no sample bytes"
+
+
+def test_configuration_of_latents():
+    printed = re.search(
+        r"^```json latent\n(.*?)^```$", (FORMAT / "latent.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    document = json.loads(printed[1])
+    codec = Latent(**document["configuration"])
+    sample = printed_model("intdec.md")
+    assert codec == Latent(model=sample, step=2)
+    assert document["configuration"]["model"]["name"] == sample.name
+    inline = document["configuration"]["model"]["inline"]
+    assert models.from_inline(inline, sample.digest) == sample.decoder.to_bytes()
 
 
 def test_container_page_lists_the_dtypes_in_order():

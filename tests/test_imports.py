@@ -16,6 +16,9 @@ HEAVY = [
     "scipy",
     "glymur",
     "imagecodecs",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
     "matplotlib",
     "typer",
     "rich",
@@ -31,18 +34,32 @@ assert threading.active_count() == 1, threading.enumerate()
 """
 
 
-@pytest.mark.parametrize(
-    "module", ["frazil", "frazil.codecs", "frazil.codecs.base", "frazil.errors", "frazil.samples"]
-)
+MODULES = [
+    "frazil",
+    "frazil.codecs",
+    "frazil.codecs.base",
+    "frazil.codecs.codeword",
+    "frazil.codecs.latent",
+    "frazil.errors",
+    "frazil.models",
+    "frazil.models.format",
+    "frazil.models.store",
+    "frazil.samples",
+    "frazil.sentinel2",
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_import_is_light(module):
     script = SCRIPT.format(module=module, heavy=set(HEAVY))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_making_a_codec_is_light():
+@pytest.mark.parametrize("codec", ["JP2K(ratio=32)", "Latent(model='sha256:' + 64 * '0', bound=0.1)"])
+def test_making_a_codec_is_light(codec):
     script = SCRIPT.format(module="frazil", heavy=set(HEAVY)).replace(
-        "import frazil\n", "import frazil; frazil.JP2K(ratio=32)\n"
+        "import frazil\n", f"import frazil; frazil.{codec}\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

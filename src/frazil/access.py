@@ -120,6 +120,12 @@ def to_zarr(
 
     Notes
     -----
+    Models of learned codecs that take more than 256 kB are written beside the
+    arrays, into the group ``_models``, where `frazil.open_zarr` and loaders find
+    them; for `xarray.open_zarr`, register them with
+    `frazil.models.register_models`. With ``encoding=`` of xarray's own
+    ``to_zarr``, `frazil.models.write_models` does that.
+
     A bound relative to the range of the whole array (``"rel:1e-3:array"``)
     is stored as the number that it stands for; finding that reads the array
     once, before anything is written.
@@ -169,8 +175,36 @@ def to_zarr(
         prepared = prepared.assign({name: rechunked(prepared[name], encodings[name]) for name in codecs})
     options |= {"zarr_format": zarr_format, "mode": mode, "consolidated": consolidated}
     if arrays:
-        return _write_bounded(prepared, store, arrays, encodings, **options)
-    return _write(prepared, store, encoding=encodings, **options)
+        written = _write_bounded(prepared, store, arrays, encodings, **options)
+    else:
+        written = _write(prepared, store, encoding=encodings, **options)
+    _write_models(codecs, store, **options)
+    return written
+
+
+def _write_models(
+    codecs: Mapping[Hashable, PlaneCodec],
+    store: Any,
+    *,
+    group: str | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """Put the models that are too large for the arrays' metadata beside the arrays."""
+    from frazil.models.beside import left_out, write_models
+
+    models = left_out(codecs.values())
+    if not models:
+        return
+    import zarr
+
+    root = zarr.open_group(_absolute(store), mode="r+", storage_options=storage_options)
+    write_models(root[group.strip("/")] if group and group.strip("/") else root, models)
+    if root.metadata.consolidated_metadata is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+            warnings.filterwarnings("ignore", "Duplicate name")  # in a zip file, what comes later holds
+            zarr.consolidate_metadata(root.store, zarr_format=root.metadata.zarr_format)
 
 
 def _write_bounded(

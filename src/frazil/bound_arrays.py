@@ -89,7 +89,7 @@ def assign_bounds(ds: xr.Dataset, codecs: Codecs, bounds: Mapping[Hashable, Any]
         if given is None and codec.wants_bounds and f"{name}{SUFFIX}" in ds:
             given = ds[f"{name}{SUFFIX}"]
         if given is None:
-            if codec.wants_bounds or getattr(codec, "bound", 0) is None:
+            if codec.wants_bounds or _lacks_bound(codec):
                 raise ConfigurationError(
                     f"{codec.codec_id} has no bound for {name!r}: give bounds={{{name!r}: number or array}}, "
                     "or name in codec= only the variables that are to be coded"
@@ -151,6 +151,11 @@ def resolve_ranges(ds: xr.Dataset, codecs: Codecs) -> Codecs:
         number = replace(bound, whole=False).resolve(span.reshape(1, 1, 2))
         numbers[name] = number * (1 - 2.0**-22)  # whoever checks it may compute the range in single precision
     return codecs | {name: _bounded(codecs[name], name, number) for name, number in numbers.items()}
+
+
+def _lacks_bound(codec: PlaneCodec) -> bool:
+    """Whether a codec has to be given its bound; learned codecs do without."""
+    return getattr(codec, "bound", 0) is None and not getattr(codec, "bound_is_optional", False)
 
 
 def _is_relative(codec: PlaneCodec) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.planes import to_planes
+from frazil.container import ChunkSpec
 from frazil.regions import as_stored, bounds_at
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SLACK = 1e-6  # of a share, which is recorded in 250ths
 
 
 class BoundCheck:
-    """Compares an array coded by `frazil.Bounded` with its original, and remembers what it finds.
+    """Compares an array whose codec keeps a bound with its original, and remembers what it finds.
 
     Errors are computed in float64, of values as they are stored.
 
@@ -47,6 +47,7 @@ class BoundCheck:
         from frazil.inventory import chunk_entries, frazil_codec
 
         codec: Any = get_codec(dict(frazil_codec(array) or {}))
+        self._codec = codec
         self.limit = codec.limit
         self.share = 0.0
         self._array = array
@@ -157,11 +158,12 @@ class BoundCheck:
         else:
             whole = ours
         low = whole[known].min() if known.any() else whole.dtype.type(0)
-        planes = to_planes(np.ascontiguousarray(np.where(known, whole, low)))
-        bounds = self.limit.resolve(planes, to_planes(np.ascontiguousarray(known)))
+        filled, present = (np.ascontiguousarray(part) for part in (np.where(known, whole, low), known))
+        bounds = self.limit.resolve(self._codec.to_stack(filled), self._codec.to_stack(present))
         if isinstance(bounds, float):
             return bounds
-        return bounds.reshape(whole.shape)[tuple(slice(n) for n in ours.shape)]
+        spec = ChunkSpec(whole.shape, bounds.dtype)
+        return self._codec.from_stack(bounds, whole.shape, spec)[tuple(slice(n) for n in ours.shape)]
 
     def _known(self, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         known: npt.NDArray[np.bool_] = np.isfinite(values)

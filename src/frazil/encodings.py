@@ -164,7 +164,7 @@ def prepare(
     variable.attrs |= {k: v for k, v in variable.encoding.items() if k in _CF_LINKS}
     variable.encoding = {k: v for k, v in variable.encoding.items() if k == "coordinates"}
     if not codec.lossless:
-        config = codec.get_config()
+        config = _without_models(codec.get_config())
         variable.attrs |= {
             METHOD: config.pop("id"),
             f"{METHOD}_settings": json.dumps(config, sort_keys=True),
@@ -172,6 +172,13 @@ def prepare(
             f"{METHOD}_note": _NOTE,
         }
     return codec.encoding(zarr_format, **values)
+
+
+def _without_models(config: Any) -> Any:
+    """Name models by their digests: the codec's own configuration, beside, holds the decoders."""
+    if not isinstance(config, dict):
+        return config
+    return {k: _without_models(v) for k, v in config.items() if not (k == "inline" and "digest" in config)}
 
 
 def rechunked(variable: xr.DataArray, encoding: Mapping[str, Any]) -> xr.DataArray:

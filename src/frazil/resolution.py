@@ -168,7 +168,8 @@ def open_zarr(store: Any, level: int = 0, group: str | None = None, **options: A
     Returns
     -------
     xarray.Dataset
-        Lazy, with a dask chunk for each stored one. The attribute
+        Lazy, with a dask chunk for each stored one. Models of learned codecs that lie beside the arrays are
+        registered (`frazil.models.register_models`) if they are needed. The attribute
         ``frazil_resolution`` of each variable that became smaller says whether
         it was decoded at that level or subsampled, and whether a bound holds.
 
@@ -186,10 +187,18 @@ def open_zarr(store: Any, level: int = 0, group: str | None = None, **options: A
     import xarray as xr
     import zarr
 
+    from frazil.models.beside import register_for
+
     if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= 32:
         raise ConfigurationError(f"level counts halvings of the resolution, 0 to 32; got {level!r}")
+    opening = {key: options[key] for key in ("zarr_format", "storage_options") if key in options}
+
+    def arrays(consolidated: bool | None = False) -> Any:
+        return zarr.open_group(store, path=group, mode="r", use_consolidated=consolidated, **opening)
+
     if level == 0:
         whole: xr.Dataset = xr.open_zarr(store, group=group, **options)
+        register_for(whole.variables.values(), arrays)
         return whole
     decoding = {key: options.pop(key) for key in _CF_OPTIONS if key in options}
     decode_cf, chunks = options.pop("decode_cf", True), options.pop("chunks", {})
@@ -198,11 +207,8 @@ def open_zarr(store: Any, level: int = 0, group: str | None = None, **options: A
             "chunks=None: a reduced resolution is always opened with dask; leave chunks out"
         )
     raw = xr.open_zarr(store, group=group, decode_cf=False, chunks={}, **options)
-    opening = {key: options[key] for key in ("zarr_format", "storage_options") if key in options}
-    arrays = zarr.open_group(
-        store, path=group, mode="r", use_consolidated=options.get("consolidated"), **opening
-    )
-    small = _reduce(raw, arrays, level, store)
+    register_for(raw.variables.values(), arrays)
+    small = _reduce(raw, arrays(options.get("consolidated")), level, store)
     decoded: xr.Dataset = xr.decode_cf(small, **decoding) if decode_cf else small
     if chunks:
         decoded = decoded.chunk(chunks)

@@ -58,9 +58,12 @@ def open_source(location: str | Path) -> xr.Dataset:
 def _open_zarr(location: str) -> xr.Dataset:
     import xarray as xr
 
+    from frazil.models.beside import register_for
+
     group = open_group(location)
     consolidated = group.metadata.consolidated_metadata is not None
     opened: xr.Dataset = xr.open_zarr(group.store, consolidated=consolidated, chunks=None)
+    register_for(opened.variables.values(), lambda: group)
     return opened
 
 

@@ -73,7 +73,7 @@ def verify(original: str | Path, compressed: str | Path, limits: Limits | None =
     A variable fails if it is absent or cannot be decoded, if its shape
     differs, if other points are missing than in the original, if its codec
     is lossless and a value differs, if it exceeds its limits, or if its codec
-    is `frazil.Bounded` and an error exceeds its bound or what its chunk
+    keeps a bound and an error exceeds it or what its chunk
     records of it. Where the bounds are an array, that is looked for beside
     the variable, as ``<name>_bound``, in the store and then in the original.
 

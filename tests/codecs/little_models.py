@@ -16,7 +16,9 @@ from frazil.testing import field
 @cache
 def plain() -> Model:
     """One channel, blocks of 8 x 8, fine enough for the contract."""
-    fields = np.stack([field((48, 64), "f8"), field((48, 64), "f8")[::-1], np.linspace(0, 200, 48 * 64).reshape(48, 64)])
+    fields = np.stack(
+        [field((48, 64), "f8"), field((48, 64), "f8")[::-1], np.linspace(0, 200, 48 * 64).reshape(48, 64)]
+    )
     return fit_klt(fields[:, None], factor=8, error=0.004, name="plain", offset=[100], scale=[60], trust=0.02)
 
 
@@ -51,16 +53,32 @@ def observations(n: int, seed: int = 0) -> np.ndarray:
 @cache
 def words(heads: int = 1) -> Model:
     """One channel, blocks of 2 x 2: means of eight heights, or of two heads of four."""
-    heights = np.array([[0, 40, 80, 120, 160, 200, 240, 280]]) if heads == 1 else np.array([[0, 80, 160, 240], [-30, -10, 10, 30]])
+    heights = (
+        np.array([[0, 40, 80, 120, 160, 200, 240, 280]])
+        if heads == 1
+        else np.array([[0, 80, 160, 240], [-30, -10, 10, 30]])
+    )
     table = heights[:, :, None].astype("i2")
-    convolution = {"op": "conv", "from": 1, "weight": "w", "bias": "b", "shift": "s", "low": -999, "high": 999}
+    convolution = {
+        "op": "conv",
+        "from": 1,
+        "weight": "w",
+        "bias": "b",
+        "shift": "s",
+        "low": -999,
+        "high": 999,
+    }
     tensors = {
         "table": table,
         "w": np.ones((4, heads, 1, 1), "i1"),
         "b": np.zeros(4, "i4"),
         "s": np.zeros(4, "i1"),
     }
-    layers = [{"op": "lookup", "from": 0, "table": "table"}, convolution, {"op": "shuffle", "from": 2, "factor": 2}]
+    layers = [
+        {"op": "lookup", "from": 0, "table": "table"},
+        convolution,
+        {"op": "shuffle", "from": 2, "factor": 2},
+    ]
     decoder = Decoder.build(
         name=f"words-{heads}",
         kind="codeword",
@@ -82,7 +100,10 @@ def words(heads: int = 1) -> Model:
             {"op": "unshuffle", "from": 0, "factor": 2},
             {"op": "conv", "from": 1, "weight": "w", "bias": "b"},
         ],
-        tensors={"w": np.concatenate([share] + [0 * share] * (heads - 1)).astype("f4"), "b": np.zeros(heads, "f4")},
+        tensors={
+            "w": np.concatenate([share] + [0 * share] * (heads - 1)).astype("f4"),
+            "b": np.zeros(heads, "f4"),
+        },
         table_scale=1.0,
     )
     return Model(decoder.name, decoder, encoder)

@@ -27,7 +27,10 @@ class TestTwoHeads(CodecContract):
 @pytest.mark.parametrize("heads", [1, 2])
 def test_every_coder_gives_the_same_codewords(coder, heads):
     chunk = field((2, 33, 40), "f4")
-    codec, plain = Codeword(model=little_models.words(heads), coder=coder), Codeword(model=little_models.words(heads))
+    codec, plain = (
+        Codeword(model=little_models.words(heads), coder=coder),
+        Codeword(model=little_models.words(heads)),
+    )
     data = codec.encode(chunk)
     assert list(container.unpack(data)[1]) == ["C"]
     assert np.array_equal(codec.decode_latents(data), plain.decode_latents(plain.encode(chunk)))
@@ -46,7 +49,9 @@ def test_auto_is_never_larger_than_bits():
     for size in (2, 16, 64):
         chunk = rng.uniform(0, 280, (size, size)).astype("f4")
         chunk = chunk.reshape(size // 2, 2, size // 2, 2).mean((1, 3)).repeat(2, 0).repeat(2, 1)
-        sizes = {c: len(Codeword(model=little_models.words(), coder=c).encode(chunk)) for c in ("auto", "packed")}
+        sizes = {
+            c: len(Codeword(model=little_models.words(), coder=c).encode(chunk)) for c in ("auto", "packed")
+        }
         assert sizes["auto"] <= sizes["packed"] + 2
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from frazil.inventory import ArrayEntry, ChunkEntry
 
 SECTIONS = {"M": "mask", "S": "scale", "J": "packets", "K": "constant", "R": "values as they are"}
+OF_MODELS = {"L": "latents", "C": "codewords"}
 OF_BOUNDED = {"B": "record", "D": "widths", "S": "signs", "E": "means", "P": "exact points", "Q": "numbers"}
 EXACT = ("exact", "stored")  # what these methods decode to is bit for bit what it was
 
@@ -124,7 +125,7 @@ def _errors(chunk: ChunkEntry) -> list[str]:
 def _sections(chunk: ChunkEntry) -> str:
     if chunk.sections is None:
         return chunk.note or "not a frazil container"
-    names = SECTIONS | OF_BOUNDED if chunk.method is not None else SECTIONS
+    names = SECTIONS | OF_MODELS | (OF_BOUNDED if "B" in chunk.sections else {})
     parts = [f"{names.get(tag, tag)} {nbytes}" for tag, nbytes in chunk.sections.items()]
     rest = chunk.nbytes - sum(chunk.sections.values())
     return ", ".join([*parts, f"container {rest}"]) + (f" ({chunk.note})" if chunk.note else "")

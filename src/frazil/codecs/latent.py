@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int32]
 
 MOST_STEP = 1 << 12
+SHARE = 0.5  # of a bound: the root mean square error of the base that makes bytes fewest, more or less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +92,25 @@ class Latent(LearnedCodec):
             )
         return step
 
+    def candidates(self, planes: npt.NDArray[Any], allowed: float) -> list[LearnedCodec]:
+        """Return three steps around the one whose error is about half of what is allowed."""
+        steps = self.found.decoder.steps
+        if self.step is not None or steps is None:
+            return [self.plain]
+        usual = replace(self, bound=None, step=steps.default)
+        decoded = usual.coded(planes, guard=False)[1]
+        error = float(np.sqrt(np.mean((decoded.astype("f8") - planes) ** 2)))
+        best = steps.default * SHARE * allowed / error if error > 0 else steps.most
+        tried = {int(np.clip(round(best * part), steps.least, steps.most)) for part in (0.7, 1.0, 1.4)}
+        return [replace(usual, step=step) for step in sorted(tried)]
+
     def _write(self, images: npt.NDArray[np.float64], model: Model) -> tuple[bytes, Ints]:
         """Write the step and the latents, rounded so that a bit is worth its error."""
         from frazil.entropy import latents
 
         step, decoder = self._step(model), model.decoder
         states = latent_states(decoder)
-        y = latents.choose(self.encoder.run(images), step, states)
+        y = np.rint(self.encoder.run(images) / step).astype(np.int32)
         most = decoder.limit_array[:, None, None] // step
         y = np.clip(y, -most, most)
         return write_varint(step) + latents.encode(y, states, step), decoder.latents(y, step)

@@ -27,6 +27,7 @@ from frazil.sealing import take
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from frazil.bounds import Bound
     from frazil.codecs.bounded import Bounded
     from frazil.container import ChunkSpec, Sections
     from frazil.masks import Valid
@@ -58,6 +59,7 @@ class LearnedCodec(PlaneCodec):
 
     model: Any
     bound: float | str | None = None
+    bound_is_optional: ClassVar[bool] = True
     section: ClassVar[str]
     kind: ClassVar[str]
 
@@ -129,9 +131,18 @@ class LearnedCodec(PlaneCodec):
         return Bounded(bound=self.bound, base=self.plain, missing=self.missing)
 
     @property
+    def limit(self) -> Bound:
+        """The bound, parsed; of a codec that has one."""
+        return self.guarded.limit
+
+    @property
     def wants_bounds(self) -> bool:
         """Whether the bounds are an array, given beside the data."""
         return self.bound is not None and self.guarded.wants_bounds
+
+    def sentinels(self, fill_value: Any = None) -> list[Any]:
+        """Values that come back bit for bit: with a bound, those of `Bounded`."""
+        return super().sentinels(fill_value) if self.bound is None else self.guarded.sentinels(fill_value)
 
     def reduced_meaning(self, level: int) -> str:
         """Say what the samples of ``level`` are."""
@@ -220,6 +231,8 @@ class LearnedCodec(PlaneCodec):
         bounds: npt.NDArray[Any] | None = None,
     ) -> Sections:
         """Write the model's whole numbers; or the one value (K); or what `Bounded` writes."""
+        if bounds is not None and np.shape(bounds) != planes.shape:  # those of a chunk, in its order
+            bounds = self.to_stack(np.asarray(bounds))
         bits = planes.view(f"u{planes.dtype.itemsize}")
         if bounds is None and (bits == bits[0, 0, 0]).all():
             return {CONSTANT: stored.one(planes)}
@@ -270,11 +283,18 @@ class LearnedCodec(PlaneCodec):
         self, planes: npt.NDArray[Any], spent: int, valid: Valid | None, bounds: npt.NDArray[Any] | None
     ) -> Sections:
         """Correct what the model makes, or do without the model: whatever is smaller."""
+        known = None if valid is None else valid()
+        allowed = float(np.median(self.guarded.limit.resolve(planes, known, given=bounds)))
+        bases = [*self.candidates(planes, allowed), "auto"]
         ways = [
-            codec.encode_planes(planes, spent=spent, valid=valid, bounds=bounds)
-            for codec in (self.guarded, replace(self.guarded, base="auto"))
+            replace(self.guarded, base=base).encode_planes(planes, spent=spent, valid=valid, bounds=bounds)
+            for base in bases
         ]
         return min(ways, key=lambda sections: sum(map(len, sections.values())))
+
+    def candidates(self, planes: npt.NDArray[Any], allowed: float) -> list[LearnedCodec]:  # noqa: ARG002 - for codecs with a choice
+        """Return settings that may be the smallest base for errors of up to ``allowed``."""
+        return [self.plain]
 
     def decode_planes(
         self,
@@ -286,12 +306,12 @@ class LearnedCodec(PlaneCodec):
         valid: Valid | None = None,
     ) -> npt.NDArray[Any]:
         """Invert `encode_planes` up to the loss, at 1/2**level of the resolution."""
-        if GUARANTEE in sections:
-            return self.guarded.decode_planes(sections, shape, dtype, level, valid=valid)
         if level and self.found.decoder.axis == POINTS:
             raise UnsupportedArrayError(
                 "points without an order in space have no lower resolutions; use level 0"
             )
+        if GUARANTEE in sections:
+            return self.guarded.decode_planes(sections, shape, dtype, level, valid=valid)
         grid = (slice(None), slice(None, None, 1 << level), slice(None, None, 1 << level))
         if CONSTANT in sections:
             return stored.constant(sections[CONSTANT], shape, dtype)[grid].copy()
@@ -335,13 +355,15 @@ class LearnedCodec(PlaneCodec):
         spec, sections = container.unpack(bytes(memoryview(buf)))
         check_spec(spec, shape, dtype)
         model = self.found
+        count = self._blocks(self.stack_shape(spec.shape), model)
+        if 0 in spec.shape:
+            return np.empty((count[0], model.decoder.inputs, *count[1:]), np.int32)
         if self.section in sections:
-            count = self._blocks(self.stack_shape(spec.shape), model)
             return self._read(sections[self.section][CHECK:], count, model)[0]
         planes = self.to_stack(self.decode_sections(spec, sections))
         planes = np.nan_to_num(planes, posinf=0.0, neginf=0.0) if planes.dtype.kind == "f" else planes
         payload, _ = self._write(self._images(planes, model), model)
-        return self._read(payload, self._blocks(planes.shape, model), model)[0]
+        return self._read(payload, count, model)[0]
 
     def blocks_of(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Images, and blocks along y and x, of a chunk of ``shape``."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Longs = npt.NDArray[np.int64]
     Words = npt.NDArray[np.uint16]
 
-FEW, MANY = 8, 12  # contexts of a decision: one head, several
+FEW, MANY = 9, 13  # contexts of a decision: one head, several
 TRAINED = {FEW: 5, MANY: 9}  # the first of them; the others are of this stream alone
 CELLS = 33  # of the map that refines the mixed probability
 NODE = 0x9E3779B1  # multipliers of hashes: 2**32 / golden ratio; those of xxHash and murmur3
@@ -44,7 +44,7 @@ _kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_kernel
 def _mixed(value: Any) -> Any:
-    """Return 32 bits that depend on all bits of ``value``, 0 .. 2**62."""
+    """Return 32 bits that depend on all bits of ``value``, 0 .. 2**63 - 1."""
     h = ((value ^ (value >> 31)) * SPREAD) & MASK
     h ^= h >> 15
     h = (h * AGAIN) & MASK
@@ -75,8 +75,12 @@ def _coder(contexts: int, decoding: bool) -> Any:
         count, heads, n, m = indices.shape
         one = signed(1) << bits
         last = one + size
-        half = 32 - signed(np.log2(slots.shape[1]) + 0.5)
-        half_own = 32 - signed(np.log2(own.shape[1]) + 0.5)
+        shift = 32
+        while 1 << (32 - shift) < slots.shape[1]:
+            shift -= 1
+        shift_own = 32
+        while 1 << (32 - shift_own) < own.shape[1]:
+            shift_own -= 1
         s5 = max(bits - 5, 0)
         s4 = max(bits - 4, 0)
         s2 = max(bits - 2, 0)
@@ -85,11 +89,14 @@ def _coder(contexts: int, decoding: bool) -> Any:
         odds = np.zeros(contexts, np.int64)
         p = signed(0)
         symbol = signed(0)
+        coded = signed(0)
         for t in range(count):
             for i in range(n):
                 if decoding and at > end + 3:
                     break
                 for j in range(m):
+                    pace = 4 + 2048 // (coded + 200)  # weights learn fast at first
+                    coded += 1
                     for h in range(heads):
                         here = indices[index(t), index(h)]
                         west = one
@@ -112,47 +119,48 @@ def _coder(contexts: int, decoding: bool) -> Any:
                         g = 3 * (f[index(west - one)] + f[index(north - one)])
                         g += f[index(north_west - one)] + f[index(north_east - one)]
                         pair = (g >> 6 & 15) << 4 | (g >> 22 & 15)
-                        base[1] = _mixed(signed(1))
+                        before = north_east >> s5
+                        corner = north_west
+                        if t > 0:
+                            before = one + indices[index(t - 1), index(h), index(i), index(j)]
+                            corner = before
+                        root = _mixed(signed(t > 0) << 8 | 1)
                         base[2] = _mixed((west >> s5) << 8 | 2)
                         base[3] = _mixed((north >> s5) << 8 | 3)
                         base[4] = _mixed(pair << 8 | 4)
-                        if contexts == 8:
+                        base[contexts - 1] = _mixed(before << 8 | 12)
+                        if contexts == FEW:
                             base[6] = _mixed(west << 8 | 6)
                             base[7] = _mixed(north << 8 | 7)
                         else:
-                            a = signed(0)
-                            b = signed(0)
-                            c = signed(0)
-                            if h > 0:
-                                a = one + indices[index(t), index(h - 1), index(i), index(j)]
-                            if h > 1:
-                                b = one + indices[index(t), index(h - 2), index(i), index(j)]
-                            if h > 2:
-                                c = one + indices[index(t), index(h - 3), index(i), index(j)]
-                            base[5] = _mixed(
-                                (a if h > 0 else ((north >> s4) << 16 | (north_east >> s4))) << 8 | 5
-                            )
-                            base[6] = _mixed(
-                                (
-                                    b
-                                    if h > 1
-                                    else ((west >> s2) << 32 | (north >> s2) << 16 | (north_east >> s2))
-                                )
-                                << 8
-                                | 6
-                            )
-                            base[7] = _mixed((c if h > 2 else (g >> 38 & 15) << 4 | (g >> 54 & 15)) << 8 | 7)
-                            if h > 1:
-                                fa = features[index(h - 1), index(a - one)]
-                                fb = features[index(h - 2), index(b - one)]
-                                v = (fa & 0x780078) << 32 | (fb & 0x780078)
-                            elif h > 0:
-                                v = (a >> s4) << 32 | (west >> s4) << 16 | (north >> s4)
+                            six = (west >> s2) << 32 | (north >> s2) << 16 | north_east >> s2
+                            seven = (g >> 38 & 15) << 4 | (g >> 54 & 15)
+                            if h == 0:
+                                five = (north >> s4) << 16 | north_east >> s4
+                                eight = (west >> s4) << 16 | north >> s4
+                                ten = west
+                                eleven = north
                             else:
-                                v = (west >> s4) << 16 | (north >> s4)
-                            base[8] = _mixed(v << 8 | 8)
-                            base[10] = _mixed((a if h > 0 else west) << 8 | 10)
-                            base[11] = _mixed((b if h > 1 else west if h > 0 else north) << 8 | 11)
+                                a = one + indices[index(t), index(h - 1), index(i), index(j)]
+                                five = a
+                                eight = (a >> s4) << 32 | (west >> s4) << 16 | north >> s4
+                                ten = a
+                                eleven = west
+                                if h > 1:
+                                    b = one + indices[index(t), index(h - 2), index(i), index(j)]
+                                    f = features[index(h - 1)]
+                                    g = features[index(h - 2), index(b - one)]
+                                    six = b
+                                    eight = (f[index(a - one)] & 0x780078) << 32 | (g & 0x780078)
+                                    eleven = b
+                                if h > 2:
+                                    seven = one + indices[index(t), index(h - 3), index(i), index(j)]
+                            base[5] = _mixed(five << 8 | 5)
+                            base[6] = _mixed(six << 8 | 6)
+                            base[7] = _mixed(seven << 8 | 7)
+                            base[8] = _mixed(eight << 8 | 8)
+                            base[10] = _mixed(ten << 8 | 10)
+                            base[11] = _mixed(eleven << 8 | 11)
                         node = signed(1)
                         table = slots[index(h)]
                         fresh = own[index(h)]
@@ -166,24 +174,25 @@ def _coder(contexts: int, decoding: bool) -> Any:
                             x = north >> down
                             agree = agree * 3 + (1 + (x & 1)) * signed((x >> 1) == node)
                             pattern = agree
-                            x = north_west >> down
+                            x = corner >> down
                             pattern = pattern * 3 + (1 + (x & 1)) * signed((x >> 1) == node)
                             x = north_east >> down
                             pattern = pattern * 3 + (1 + (x & 1)) * signed((x >> 1) == node)
                             key = node * NODE
                             line = weights[index(h * bits + d)]
                             dot = signed(0)
-                            for k in range(contexts):
-                                if k == 1:
-                                    z = ((base[1] + (d * 81 + pattern) * NODE) & MASK) >> half
-                                    s = signed(table[index(z)])
-                                elif k < trained:
-                                    z = ((base[index(k)] + key) & MASK) >> half
-                                    s = signed(table[index(z)])
-                                else:
-                                    z = ((base[index(k)] + key) & MASK) >> half_own
-                                    s = signed(fresh[index(z)])
+                            base[1] = root + (d * 81 + pattern) * NODE - key
+                            for k in range(trained):
+                                z = ((base[index(k)] + key) & MASK) >> shift
                                 where[index(k)] = z
+                                s = table[index(z)]
+                                v = (signed(STRETCH[index(s >> 19)]) * signed(TRUST[index(s & 511)])) >> 8
+                                odds[index(k)] = v
+                                dot += v * line[index(k)]
+                            for k in range(trained, contexts):
+                                z = ((base[index(k)] + key) & MASK) >> shift_own
+                                where[index(k)] = z
+                                s = fresh[index(z)]
                                 v = (signed(STRETCH[index(s >> 19)]) * signed(TRUST[index(s & 511)])) >> 8
                                 odds[index(k)] = v
                                 dot += v * line[index(k)]
@@ -223,21 +232,27 @@ def _coder(contexts: int, decoding: bool) -> Any:
                                     low = (low & LOW) << 16
                                     width <<= 16
                             node = node << 1 | bit
-                            miss = (((bit << 16) - p) * 5) >> 2
+                            miss = (((bit << 16) - p) * pace) >> 2
                             full = bit * 65535
                             cells[index(cell)] = c0 + (((full - c0) * (128 - share)) >> 13)
                             cells[index(cell + 1)] = c1 + (((full - c1) * share) >> 13)
                             top = bit << 22
                             for k in range(contexts):
                                 line[index(k)] += (odds[index(k)] * miss + 16384) >> 15
+                            for k in range(trained):
                                 z = where[index(k)]
-                                s = signed(table[index(z)] if k < trained else fresh[index(z)])
+                                s = table[index(z)]
                                 r = s & 511
-                                s += ((((top - (s >> 9)) * RATE[index(r)]) >> 16) << 9) + (r < LIMIT)
-                                if k < trained:
-                                    table[index(z)] = s
-                                else:
-                                    fresh[index(z)] = s
+                                table[index(z)] = (
+                                    s + ((((top - (s >> 9)) * RATE[index(r)]) >> 16) << 9) + (r < LIMIT)
+                                )
+                            for k in range(trained, contexts):
+                                z = where[index(k)]
+                                s = fresh[index(z)]
+                                r = s & 511
+                                fresh[index(z)] = (
+                                    s + ((((top - (s >> 9)) * RATE[index(r)]) >> 16) << 9) + (r < LIMIT)
+                                )
                         if decoding:
                             here[index(i), index(j)] = node - one
         machine[0] = low
@@ -247,6 +262,11 @@ def _coder(contexts: int, decoding: bool) -> Any:
     return code_indices
 
 
+#: ``(indices, size, bits, features, slots, own, weights, cells, machine, words)``: code ``indices``, int32
+#: (n, heads, y, x), contiguous, below ``size``, each in ``bits`` decisions or less; for one head, for others.
+#: Tables come from `frazil.entropy.index_states`; all but the first change: ``features`` (heads, size), four of
+#: 0 .. 127 in 16 bits each; ``slots``, ``own`` (heads, a power of two); ``weights`` (heads * bits, contexts);
+#: ``cells`` (heads * bits * 9 * CELLS,). ``machine``, ``words``: `coder.writer`, `coder.reader`.
 encode_one = _coder(FEW, False)
 decode_one = _coder(FEW, True)
 encode_many = _coder(MANY, False)

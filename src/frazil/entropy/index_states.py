@@ -226,12 +226,12 @@ def learn(maps: Sequence[Array], size: int, *, slots: int | None = None) -> Inde
     Parameters
     ----------
     maps : sequence of ndarray, shape (heads, y, x) or (n, heads, y, x), integers
-        Of training data, the codebook renumbered (`frazil.entropy.renumbering`). Maps of mirrored, turned and
-        shifted pictures help.
+        Of training data, the codebook renumbered (`frazil.entropy.renumbering`), each as one stream will have
+        it. Maps of mirrored, turned and shifted pictures help.
     size : int
         Codewords of each codebook.
     slots : int, optional
-        Binary logarithm of the slots of each head: 17 for one head, else 15, or less for small codebooks.
+        Binary logarithm of the slots of each head: 17 for one head, else 16, or less for small codebooks.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def learn(maps: Sequence[Array], size: int, *, slots: int | None = None) -> Inde
         msg = f"training needs maps of one number of heads, got {sorted({one.shape[0] for one in each})}"
         raise ConfigurationError(msg)
     heads = each[0].shape[0]
-    wide = slots or max(8, min(17 if heads == 1 else 15, bits_of(size) + 7))
+    wide = slots or max(8, min(17 if heads == 1 else 16, bits_of(size) + 8))
     features = (
         None if size > 2048 else np.stack([likeness([one[h] for one in each], size) for h in range(heads)])
     )
@@ -255,15 +255,21 @@ def learn(maps: Sequence[Array], size: int, *, slots: int | None = None) -> Inde
         fresh_cells(heads, size),
     )
     encode = index_mixing.encode_one if heads == 1 else index_mixing.encode_many
-    for i in np.random.default_rng(0).permutation(len(each)):
+    later = len(maps) // 2
+    sums = [np.zeros(table.shape, np.int64) for table in tables[3:]]
+    for done, i in enumerate(np.random.default_rng(0).permutation(len(maps))):
         tables[2][:] = HALF
-        one = np.ascontiguousarray(each[i], np.int32)[None]
-        encode(one, size, bits_of(size), *tables, *coder.writer(8 * one.size))
+        stream = np.ascontiguousarray(maps[i] if maps[i].ndim == 4 else maps[i][None], np.int32)
+        encode(stream, size, bits_of(size), *tables, *coder.writer(8 * stream.size))
+        if done >= later:
+            sums = [total + table for total, table in zip(sums, tables[3:], strict=True)]
+    # The mean over streams is better than what the last of them left.
+    weights, cells = (total // (len(maps) - later) for total in sums)
     return IndexStates(
         size,
         _small(tables[1]),
-        (tables[3] >> 4).clip(-32768, 32767).astype(np.int16),
-        tables[4].astype(np.uint16).reshape(-1, index_mixing.CELLS),
+        (weights >> 4).clip(-32768, 32767).astype(np.int16),
+        cells.astype(np.uint16).reshape(-1, index_mixing.CELLS),
         np.stack([_frequencies([one[h] for one in each], size) for h in range(heads)]),
         features,
     )
@@ -271,8 +277,9 @@ def learn(maps: Sequence[Array], size: int, *, slots: int | None = None) -> Inde
 
 def _small(slots: Array) -> Array:
     odds = STRETCH[(slots >> 19).astype(np.int64)].astype(np.int64)
-    level = np.rint((odds / (STEP // 2) + 31) / 2).clip(0, 31).astype(np.uint8)
-    return level << 3 | (np.searchsorted(COUNTS, slots & 511, side="right") - 1).astype(np.uint8)
+    level: Array = np.rint((odds / (STEP // 2) + 31) / 2).clip(0, 31).astype(np.uint8)
+    count = (np.searchsorted(COUNTS, slots & 511, side="right") - 1).astype(np.uint8)
+    return (level << 3 | count).astype(np.uint8)
 
 
 def _frequencies(planes: Sequence[Array], size: int) -> Array:
@@ -287,7 +294,7 @@ def _frequencies(planes: Sequence[Array], size: int) -> Array:
 def likeness(planes: Sequence[Array], size: int) -> Array:
     """Place codewords so that those that lie side by side in maps lie near each other.
 
-    The first axes of correspondence analysis (J.-P. Benzecri, 1973) of pairs of neighbours: of all functions
+    The first axes of correspondence analysis (J.-P. Benzécri, 1973) of pairs of neighbours: of all functions
     of a codeword, those whose values at neighbouring places correlate most.
 
     Returns
@@ -295,10 +302,11 @@ def likeness(planes: Sequence[Array], size: int) -> Array:
     ndarray, shape (size, 4), uint8
         0 .. 127; 64 is the middle, 32 a standard deviation.
     """
-    pairs = np.zeros((size, size))
-    for plane in planes:
-        np.add.at(pairs, (plane[:, 1:].ravel(), plane[:, :-1].ravel()), 1)
-        np.add.at(pairs, (plane[1:].ravel(), plane[:-1].ravel()), 1)
+    beside = [(plane[:, 1:], plane[:, :-1]) for plane in planes] + [
+        (plane[1:], plane[:-1]) for plane in planes
+    ]
+    both = np.concatenate([(one.astype(np.int64) * size + other).ravel() for one, other in beside])
+    pairs = np.bincount(both, minlength=size * size).reshape(size, size).astype(np.float64)
     pairs += pairs.T
     total = pairs.sum()
     smooth = 1 / np.sqrt(pairs.sum(1) + 0.2 * total / size + 1e-9)  # rare ones would claim the first axes

@@ -49,7 +49,8 @@ def encode(indices: Array, size: int, states: IndexStates | None = None, mode: M
     states : IndexStates, optional
         What training left; the decoder must have the same.
     mode : {"auto", "packed", "table", "mixing", "bzip2", "zstd"}
-        "auto" takes the shortest of the first three and needs at most one byte more than packing. "table" needs ``states``.
+        "auto" takes the shortest of the first three, and needs one byte more than packing at most. "table"
+        needs ``states``.
 
     Raises
     ------
@@ -90,8 +91,10 @@ def encode(indices: Array, size: int, states: IndexStates | None = None, mode: M
     best = b"\0" + _pack(maps, size)
     if maps.size and size > 1:
         mixed = _mix(maps, size, states)
-        if mixed is not None and len(mixed) < len(best):
-            best = mixed
+        found = [mixed]
+        if states is not None and (mixed is None or len(mixed) > len(best) * 7 // 8):
+            found.append(_mix(maps, size, None))  # these maps may not be what the states were trained on
+        best = min([best, *(data for data in found if data is not None)], key=len)
         if states is not None and _table_bytes(maps, states) < len(best):
             best = min(best, b"\1" + _to_table(maps, states), key=len)
     return best
@@ -125,13 +128,13 @@ def decode(
     shape = tuple(shape)
     _settle(shape, size, states)
     view = memoryview(data)
-    if not len(view):
+    if not view:
         msg = "coded indices have at least one byte, found none"
         raise TruncatedError(msg)
     mode, rest = view[0], view[1:]
     full = shape if len(shape) == 4 else (1, *shape)
     if mode in {MODES["table"], WARM} and states is None:
-        msg = f"indices were coded with a model's trained states (mode {mode}); give the same states to decode them"
+        msg = f"mode {mode} of coded indices: the states that were given when they were coded are needed"
         raise FormatError(msg)
     if mode in {MODES["mixing"], WARM}:
         found = _unmix(rest, full, size, states if mode == WARM else None)

@@ -27,7 +27,7 @@ def renumber(codebook: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     Returns
     -------
     ndarray, shape (K,), int64
-        ``order``: ``codebook[order]`` is the renumbered codebook, and ``np.argsort(order)[index]`` the new index of an old one.
+        ``order``: the renumbered codebook is ``codebook[order]``; index i becomes ``np.argsort(order)[i]``.
 
     Examples
     --------

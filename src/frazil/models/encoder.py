@@ -40,6 +40,8 @@ class Step:
         The values that it reads; value 0 is the normalised input, step i makes value i + 1.
     weight, bias : str
         Tensors of a convolution.
+    gain : str
+        Tensor of what the weights of each output are multiplied by; empty for none.
     number : float
         Factor of an unshuffle, slope of a leaky rectifier, heads of a norm.
     channels, scale : int
@@ -53,6 +55,7 @@ class Step:
     number: float = 0
     channels: int = 0
     scale: int = 1
+    gain: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +217,8 @@ class Encoder:
         first = sources[0]
         if step.op == "conv":
             weight = self.tensors[step.weight].astype(np.float32)
+            if step.gain:
+                weight *= self.tensors[step.gain].astype(np.float32)[:, None, None, None]
             return _conv(first, weight, self.tensors[step.bias].astype(np.float32))
         if step.op == "leaky":
             return np.where(first >= 0, first, first * np.float32(step.number))
@@ -270,7 +275,7 @@ def _read_steps(items: Sequence[Any], channels: int, tensors: Arrays) -> tuple[S
         fields.done()
     if len(made) == 1:
         raise FormatError("an encoder has at least one layer")
-    used = {name for step in made for name in (step.weight, step.bias)}
+    used = {name for step in made for name in (step.weight, step.bias, step.gain)}
     unused = sorted(set(tensors) - used)
     if unused:
         raise FormatError(f"no layer of the encoder uses tensor {unused[0][:80]!r}")
@@ -291,7 +296,10 @@ def _step_of(op: str, sources: tuple[int, ...], fields: Fields, inputs: list[Ste
                 f"{fields.label}: {weight[:80]!r} has shape (out, {channels}, s, s), s = 1 or 3, and the "
                 f"bias (out,); got {shape} and {tensors[bias].shape}"
             )
-        return Step(op, sources, weight, bias, 0, shape[0], scale)
+        gain = fields.text("gain") if fields.has("gain") else ""
+        if gain and (gain not in tensors or tensors[gain].shape != shape[:1]):
+            raise FormatError(f"{fields.label}: the gain {gain[:80]!r} is no tensor of shape {shape[:1]}")
+        return Step(op, sources, weight, bias, 0, shape[0], scale, gain)
     if op == "leaky":
         return Step(op, sources, number=fields.number("slope", 0, 1), channels=channels, scale=scale)
     if op == "add":

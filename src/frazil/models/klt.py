@@ -6,19 +6,22 @@ A block Karhunen-Loeve transform (K. Pearson, 1901; for coding: H. Hotelling
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frazil.errors import ConfigurationError
+from frazil.models.pieces import POINTS, moments, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
     from frazil.models.encoder import Encoder
+    from frazil.models.pieces import Piece
     from frazil.models.store import Model
 
     Doubles = npt.NDArray[np.float64]
@@ -39,12 +42,15 @@ class BlockBasis:
         Standard deviations along them.
     largest : ndarray, shape (k,), float64
         Largest magnitudes along them.
+    rest : float
+        Mean square of a value along the axes that were left out.
     """
 
     factor: int
     vectors: Doubles
     deviations: Doubles
     largest: Doubles
+    rest: float = 0.0
 
     def limits(self, unit: float) -> npt.NDArray[np.int32]:
         """Largest whole numbers that latents in units of ``unit`` may have: twice what was seen."""
@@ -68,7 +74,13 @@ def blocks(field: npt.NDArray[Any], factor: int) -> Doubles:
 
 
 def fit_basis(
-    fields: Sequence[npt.NDArray[Any]], factor: int, *, least: float = 0.02, most: int = 512, offsets: int = 1
+    fields: Sequence[npt.NDArray[Any]],
+    factor: int,
+    *,
+    least: float = 0.02,
+    most: int = 512,
+    offsets: int = 1,
+    known: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> BlockBasis:
     """Find the axes of normalised fields.
 
@@ -84,6 +96,8 @@ def fit_basis(
         Axes that are kept at most.
     offsets : int
         Blocks begin at so many places in y and in x, which is worth it for few data.
+    known : sequence of ndarray of bool, shape (C, y, x), or None
+        Where the fields hold values: a block without any is left out.
 
     Returns
     -------
@@ -96,10 +110,18 @@ def fit_basis(
     """
     size = fields[0].shape[0] * factor * factor
     total, moment = 0, np.zeros((size, size))
-    shifts = [factor * i // offsets for i in range(offsets)]
-    views = [field[:, top:, left:] for field in fields for top in shifts for left in shifts]
-    for view in views:
-        part = blocks(view, factor)
+    shifts = sorted({factor * i // offsets for i in range(offsets)})
+
+    def views() -> Iterator[Doubles]:
+        for number, field in enumerate(fields):
+            where = None if known is None else known[number]
+            for top, left in itertools.product(shifts, shifts):
+                part = blocks(field[:, top:, left:], factor)
+                if where is not None:
+                    part = part[blocks(where[:, top:, left:], factor).any(1)]
+                yield part
+
+    for part in views():
         total += len(part)
         moment += part.T @ part
     if not total:
@@ -110,8 +132,9 @@ def fit_basis(
     vectors = np.ascontiguousarray(axes[:, ::-1][:, :k].T)
     # an axis has no direction of its own: most of it points up
     vectors *= np.where(vectors.sum(1) < 0, -1.0, 1.0)[:, None]
-    largest = np.max([np.abs(blocks(view, factor) @ vectors.T).max(0) for view in views], axis=0)
-    return BlockBasis(factor, vectors, deviations[:k], largest)
+    largest = np.max([np.abs(part @ vectors.T).max(0, initial=0) for part in views()], axis=0)
+    rest = float((deviations[k:] ** 2).sum() / size)
+    return BlockBasis(factor, vectors, deviations[:k], largest, rest)
 
 
 def fit_klt(
@@ -132,9 +155,13 @@ def fit_klt(
     Parameters
     ----------
     fields : ndarray, shape (n, C, y, x), or (n, C, points) with ``axis=-2``
-        Training data, finite, in the units of the arrays that are to be compressed.
+        Training data, in the units of the arrays that are to be compressed. Of more than some eight
+        million values, windows that are spread over them are taken (and nothing else is read of an array that
+        reads when it is sliced); fields that follow each other in time should do so here. NaN and infinities
+        are gaps, closed as the codec closes them; blocks without any value are left out.
     factor : int
-        Side of a block; of points without an order in space (``axis=-2``), blocks are ``factor ** 2`` in a row.
+        Side of a block; of points without an order in space (``axis=-2``), ``factor ** 2`` in a row are a
+        block.
     error : float
         Root mean square error to aim at with the usual step, in standard deviations of each channel.
     name : str
@@ -142,7 +169,8 @@ def fit_klt(
         Which axis of a chunk holds the channels: -3 or further to the left, or -2 for (..., channel, point).
     offset, scale : array_like, shape (C,), optional
         What is subtracted from each channel, and what it is divided by: by default mean and standard
-        deviation of the data.
+        deviation of the data. A channel that never changes has hardly any: should it change in a chunk, that
+        is written by `frazil.Bounded`.
     trust : float
         A chunk of which 32 x 32 points come back with a larger error, in standard deviations, is written by
         `frazil.Bounded` instead.
@@ -159,7 +187,7 @@ def fit_klt(
     Raises
     ------
     ConfigurationError
-        If the data have another shape, are not finite, or hold no block.
+        If the data have another shape, hold no block, or no value.
 
     Examples
     --------
@@ -174,12 +202,17 @@ def fit_klt(
     from frazil.models.format import Decoder, Steps
     from frazil.models.store import Model
 
-    data = _checked(np.asarray(fields), factor, axis)
-    middle = data.mean((0, 2, 3)) if offset is None else np.asarray(offset, np.float64)
-    spread = data.std((0, 2, 3)) if scale is None else np.asarray(scale, np.float64)
-    spread = np.where(spread > 0, spread, 1.0)
-    normal = (data - middle[:, None, None]) / spread[:, None, None]
-    basis = fit_basis(list(normal), factor, least=error / 2, most=most)
+    if not 0 < error < np.inf:
+        raise ConfigurationError(f"error is in standard deviations, more than 0, got {error!r}")
+    found = pieces(fields, factor, axis)
+    mean, deviation = moments(found)
+    middle = mean if offset is None else _each(offset, "offset", len(mean))
+    spread = deviation if scale is None else _each(scale, "scale", len(mean))
+    spread = np.where(spread > 0, spread, deviation)
+    found = [piece.filled(middle) for piece in found]
+    normal, known = _normal(found, middle, spread)
+    offsets = 1 if axis == POINTS else _offsets(found, factor)
+    basis = fit_basis(normal, factor, least=error / 2, most=most, offsets=offsets, known=known)
     unit = step_for(basis, error) / USUAL
     limits = basis.limits(unit)
     fine = 1 << int(np.ceil(np.log2(8 / min(error, 1.0))))
@@ -213,9 +246,13 @@ def fit_klt(
         )
         return Model(name, decoder, encoder)
 
-    z = _encoder_of(build({})).run(data)
-    pairs = [(np.rint(z / step).astype(np.int32), step) for step in (USUAL // 2, USUAL, 2 * USUAL)]
-    return build(latents.learn(pairs, z.shape[1]).to_tensors())
+    encoder, pairs = _encoder_of(build({})), []
+    for piece in found:
+        z = encoder.run(piece.values)
+        for step in (USUAL // 2, USUAL, 2 * USUAL):
+            most_of = (limits // step)[:, None, None]
+            pairs.append((np.clip(np.rint(z / step), -most_of, most_of).astype(np.int32), step))
+    return build(latents.LatentStates.learn(pairs, len(limits)).to_tensors())
 
 
 USUAL = 4  # the usual step, in units of the finest
@@ -231,12 +268,13 @@ def step_for(basis: BlockBasis, error: float) -> float:
     0.346
     """
     size = basis.vectors.shape[1]
+    aim = max(error**2 - basis.rest, error**2 / 4)
     low, high = 1e-6, 1e3
     for _ in range(60):
         step = (low * high) ** 0.5
         squares = np.minimum(basis.deviations**2, step**2 / 12).sum() / size
-        low, high = (step, high) if squares < error**2 else (low, step)
-    return low
+        low, high = (step, high) if squares < aim else (low, step)
+    return min(low, 12**0.5 * max(float(basis.deviations[0]), error))
 
 
 def _encoder_of(model: Model) -> Encoder:
@@ -244,22 +282,34 @@ def _encoder_of(model: Model) -> Encoder:
     return model.encoder
 
 
-def _checked(data: npt.NDArray[Any], factor: int, axis: int) -> Doubles:
-    wanted = 3 if axis == -2 else 4
-    if data.ndim != wanted or not data.size or not 1 <= factor <= 64:
-        shape = "(n, channels, points)" if axis == -2 else "(n, channels, y, x)"
+def _each(given: npt.ArrayLike, what: str, channels: int) -> Doubles:
+    values = np.asarray(given, np.float64)
+    if values.shape != (channels,) or not np.isfinite(values).all():
         raise ConfigurationError(
-            f"a model is fitted to fields {shape} with factor 1 to 64, got shape {data.shape}"
+            f"{what} is one finite number for each of {channels} channels, got {np.shape(given)}"
         )
-    data = data.astype(np.float64)
-    if not np.isfinite(data).all():
-        raise ConfigurationError("a model is fitted to finite fields: fill in or leave out what is missing")
-    if axis != -2:
-        return data
-    n, c, points = data.shape
-    run = factor * factor
-    folded = data[:, :, : points // run * run].reshape(n, c, -1, factor, factor).transpose(0, 1, 3, 2, 4)
-    return np.ascontiguousarray(folded).reshape(n, c, factor, -1)
+    return values
+
+
+def _normal(
+    found: list[Piece], middle: Doubles, spread: Doubles
+) -> tuple[list[Doubles], list[npt.NDArray[np.bool_] | None]]:
+    """Fields of pieces, normalised, and where each holds values."""
+    fields, known = [], []
+    for piece in found:
+        fields += list((piece.values - middle[:, None, None]) / spread[:, None, None])
+        known += [None] * len(piece.values) if piece.valid is None else list(piece.valid)
+    return fields, known
+
+
+def _offsets(found: list[Piece], factor: int) -> int:
+    """At how many places blocks are to begin: at more where there are few."""
+    size = found[0].values.shape[1] * factor * factor
+    count = sum(piece.values.size for piece in found) / size
+    return int(np.clip(np.ceil(np.sqrt(ENOUGH * size / count)), 1, min(factor, MOST_OFFSETS)))
+
+
+ENOUGH, MOST_OFFSETS = 8, 4  # blocks for each dimension; places where they begin, in y and in x
 
 
 def _linear(
@@ -268,11 +318,12 @@ def _linear(
     """Write the inverse transform as a convolution of whole numbers whose results are in 1 / ``fine``."""
     real = basis.vectors.T * (unit * fine)
     reach = np.abs(real) @ limits
-    by_width = 32766.0 / np.maximum(np.abs(real).max(1), 1e-30)
+    largest = np.abs(real).max(1)
+    by_width = 32766.0 / np.maximum(largest, 1e-30)
     room = (1 << 24) - 8.0 - 0.5 * float(limits.sum())
     # Sums that single precision holds, if weights then still have eight bits; else double precision.
     exact = np.minimum(by_width, max(room, 1.0) / (reach + 1))
-    enough = (np.abs(real).max(1) * exact >= 128).all() and room > 0
+    enough = ((largest * exact >= 128) | (largest < 1)).all() and room > 0
     shift = np.clip(np.floor(np.log2(exact if enough else by_width)), 0, 30).astype(np.int8)
     weight = np.rint(real * 2.0 ** shift.astype(np.float64)[:, None])
     tensors = {

@@ -84,10 +84,40 @@ def _fsspec(locator: str) -> bytes:
         return bytes(file.read(LARGEST_FILE + 1))
 
 
-def keep(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all; a cache that cannot be written is none."""
+def write_whole(data: bytes, path: Path) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with contextlib.suppress(OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if there is one.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error}") from error
+
+
+def keep(data: bytes, path: Path) -> None:
+    """Write a file into a cache; one that cannot be written is none."""
+    with contextlib.suppress(StoreError):
+        write_whole(data, path)

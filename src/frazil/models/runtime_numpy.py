@@ -124,11 +124,13 @@ class NumpyEngine:
         image[:, :, w] = 0
         with ONE_THREAD:
             for number in range(first, len(self.layers)):
-                layer, grid, result = self.layers[number], grids[number], number + 1
+                layer = self.layers[number]
                 if number == len(self.layers) - 1 and isinstance(layer, Shuffle):
-                    _shuffle_out(grid.image(rooms[layer.sources[0]]), layer.factor, out, crop)
+                    last = layer.sources[0]
+                    part = grids[last].image(rooms[last])[crop.times(self.scales[last])]
+                    _shuffle_out(part, layer.factor, out)
                     return
-                rooms[result] = self._step(number, layer, rooms, grids)
+                rooms[number + 1] = self._step(number, layer, rooms, grids)
                 for source in layer.sources:
                     if self.last_use[source] == number:
                         rooms.pop(source, None)
@@ -160,8 +162,8 @@ class NumpyEngine:
         elif isinstance(layer, Shuffle):
             source = grids[layer.sources[0]]
             fine = grid.image(room)
-            whole = Crop(slice(0, source.h), slice(0, source.w))
-            _shuffle_out(source.image(rooms[layer.sources[0]]), layer.factor, fine[:, :, : grid.w], whole)
+            whole = source.image(rooms[layer.sources[0]])[:, :, : source.w]
+            _shuffle_out(whole, layer.factor, fine[:, :, : grid.w])
         grid.image(room)[:, :, grid.w] = 0
         return room
 
@@ -231,11 +233,10 @@ def _leaky(x: Reals, shift: int, out: Reals) -> None:
     np.maximum(x, part, out=out)  # of a whole number, the quotient is nearer to 0
 
 
-def _shuffle_out(image: Reals, factor: int, out: npt.NDArray[Any], crop: Crop) -> None:
+def _shuffle_out(image: Reals, factor: int, out: npt.NDArray[Any]) -> None:
     """Write channels (c * factor * factor, h, w) as points, (c, h * factor, w * factor)."""
-    part = image[:, crop.rows, crop.columns]
-    h, w = part.shape[1:]
-    source = part.reshape(-1, factor, factor, h, w)
+    h, w = image.shape[1:]
+    source = image.reshape(-1, factor, factor, h, w)
     target = out.reshape(len(out), h, factor, w, factor)  # splits axes: a view, however out is laid out
     for j in range(factor):  # numpy's inner loop then runs along a line
         target[:, :, :, :, j] = source[:, :, j].transpose(0, 2, 1, 3)

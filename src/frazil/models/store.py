@@ -19,7 +19,7 @@ from frazil.models.digests import DIGEST, check_digest, digest_of
 from frazil.models.encoder import Encoder
 from frazil.models.format import NAME, Decoder
 from frazil.models.inline import from_inline
-from frazil.models.locators import fetch, keep, read_file
+from frazil.models.locators import fetch, keep, read_file, remove, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,42 @@ class Model:
     def digest(self) -> str:
         """Of the decoder."""
         return self.decoder.digest
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write NAME.decoder.safetensors, and NAME.encoder.safetensors if there is an encoder.
+
+        Each file is there whole or not at all; what had its name before is replaced. The encoder comes first,
+        so that whoever finds the decoder finds both.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+
+        Returns
+        -------
+        pathlib.Path
+            Of the decoder's file, which `frazil.Latent` and `frazil.models.find` take.
+
+        Raises
+        ------
+        ConfigurationError
+            If the name could not be a file's.
+        StoreError
+            If the files cannot be written.
+        """
+        if not NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"a model's name is small letters, digits, '.', '_', '-', got {self.name[:80]!r}"
+            )
+        path = Path(folder) / (self.name + DECODER)
+        beside = Path(folder) / (self.name + ENCODER)
+        if self.encoder is None:
+            remove(beside)  # one of another model would be taken for this one's
+        else:
+            write_whole(self.encoder.to_bytes(), beside)
+        write_whole(self.decoder.to_bytes(), path)
+        return path
 
 
 class ModelStore:
@@ -153,6 +189,12 @@ class ModelStore:
         raise MissingModelError(
             f"{text[:200]!r} is no model: there is no such file, and those that come with frazil are {names}"
         )
+
+    def knows(self, digest: str) -> bool:
+        """Whether a model is at hand without looking at files and addresses: registered, read or shipped."""
+        with self._lock:
+            at_hand = digest in self._registered or digest in self._read
+        return at_hand or digest in shipped_digests(str(self.shipped))
 
     def encoder_of(self, digest: str) -> Encoder | None:
         """Return the encoder of a registered, read or shipped model, None if there is none."""

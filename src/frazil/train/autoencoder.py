@@ -70,7 +70,12 @@ class Autoencoder(nn.Module):
         sizes = settings.encoder_width, settings.encoder_blocks
         self.encoder = Analysis(vectors / settings.unit, scales, basis.factor, *sizes)
         self.decoder = Synthesis(
-            vectors.T * settings.unit, scales, limits, basis.factor, settings.width, settings.blocks
+            vectors.T * settings.unit,
+            scales,
+            limits,
+            factor=basis.factor,
+            width=settings.width,
+            blocks=settings.blocks,
         )
         self.rate = LogisticRate(scales)
         self.register_buffer("limits", limits[:, None, None])
@@ -90,7 +95,7 @@ class Autoencoder(nn.Module):
         step = torch.randint(least, most + 1, (len(x), 1, 1, 1)).float()
         z = self.encoder(x)
         limits = self.get_buffer("limits")
-        bits = self.rate(z + (torch.rand_like(z) - 0.5) * 0, step).sum((1, 2, 3))
+        bits = self.rate(z, step).sum((1, 2, 3))
         y = (rounded(z / step) * step).clamp(-limits, limits)
         error = ((self.decoder(y) - x) ** 2).sum((1, 2, 3))
         unit = (self.settings.unit * step[:, 0, 0, 0]) ** 2

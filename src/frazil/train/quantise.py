@@ -170,7 +170,9 @@ class FiniteScalars(nn.Module):
 
     def _levels(self, vectors: Tensor) -> Tensor:
         most = torch.tensor([n - 1.0 for n in self.levels])
-        return rounded((torch.tanh(vectors) + 1) / 2 * most)
+        # a clamp in place of the paper's tanh: rounding is then the nearest codeword, all that a codec knows
+        inside = vectors + (vectors.clamp(-1, 1) - vectors).detach()
+        return rounded((inside + 1) / 2 * most)
 
     def _number(self, levels: Tensor) -> Tensor:
         number = torch.zeros(levels.shape[:-1], dtype=torch.int64)

@@ -98,7 +98,14 @@ class Synthesis(nn.Module):
     """
 
     def __init__(
-        self, basis: Tensor, scales: Tensor, limits: Tensor, factor: int, width: int, blocks: int
+        self,
+        basis: Tensor,
+        scales: Tensor,
+        limits: Tensor,
+        *,
+        factor: int,
+        width: int,
+        blocks: int,
     ) -> None:
         super().__init__()
         self.factor = factor

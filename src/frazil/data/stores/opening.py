@@ -148,6 +148,8 @@ def contents_of_group(group: zarr.Group, label: str) -> Contents:
     """
     import xarray as xr
 
+    from frazil.models.beside import register_for
+
     consolidated = group.metadata.consolidated_metadata is not None and not group.path
     try:
         raw = xr.open_zarr(
@@ -159,6 +161,7 @@ def contents_of_group(group: zarr.Group, label: str) -> Contents:
         coords = coords.set_coords(list(coords.variables))
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{label} cannot be opened as an xarray Dataset: {error}") from error
+    register_for(raw.variables.values(), lambda: group)
     names = sorted(
         str(name)
         for name, variable in raw.variables.items()

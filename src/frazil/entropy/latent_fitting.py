@@ -1,0 +1,294 @@
+"""Fit what the coder of latents foretells from: the taps of means, the kin of energies.
+
+Floats, and only when a model is made; what comes out is whole numbers, and only they are stored.
+
+Taps are chosen one by one, the one that explains most first (forward regression; S. Chen, S. A. Billings
+and W. Luo 1989, doi:10.1080/00207178908953472), while that is worth more than chance (G. Schwarz 1978,
+doi:10.1214/aos/1176344136), and weighed where latents are small, because there bits are lost. The weights of
+energies are not negative and maximise the likelihood of magnitudes, taken for geometric, by multiplicative
+steps (D. D. Lee and H. S. Seung 1999, doi:10.1038/44565).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.entropy.latent_kernel import CAUSAL, PAD, PLACE_X, PLACE_Y, PLACES, RINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.floating[Any]]
+
+FOLDS = 4
+RIDGES = (1e-3, 3e-2, 0.3)  # by which weights shrink, as shares of a feature's variance
+COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+WORTH = 3e-4  # a tap that explains less of what is left costs more than it saves
+ROUNDS = 40  # of multiplicative steps
+HASTE = 1.6
+NEAR = 5  # W, N, NW + NE, WW, NN
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample of latents, shape (k, h, w), its step, and the sample before it or None."""
+
+    latents: Floats
+    step: int
+    before: Floats | None = None
+
+    @cached_property
+    def rim(self) -> Floats:
+        """The latents, edges repeated."""
+        return np.pad(self.latents, ((0, 0), (1, 1), (1, 1)), mode="edge")
+
+    @cached_property
+    def rim_before(self) -> Floats | None:
+        """The same of the sample before."""
+        return None if self.before is None else np.pad(self.before, ((0, 0), (1, 1), (1, 1)), mode="edge")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of one channel: weights of ``features`` (numbers as in `_features`), and what is added, times step."""
+
+    features: list[int]
+    weights: Floats
+    offset: float
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Of one channel: what is added, times step and as it is; weights of neighbours; of kin."""
+
+    floors: tuple[float, float]
+    near: Floats
+    kin: list[int]
+    weights: Floats
+
+
+def _places(y: Floats) -> Floats:
+    """Move planes (k, h, w) so that neighbour p lies at [p] of (9, k, h, w); edges are repeated."""
+    h, w = y.shape[-2:]
+    rim = np.pad(y, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    return np.stack(
+        [rim[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in zip(PLACE_Y, PLACE_X, strict=True)]
+    )
+
+
+def _causal(y: Floats) -> Floats:
+    """Return W, N, NW, NE, WW and NN of planes (k, h, w) as the kernel sees them, shape (6, k, h, w)."""
+    k, h, w = y.shape
+    done = np.pad(y, ((0, 0), (PAD, 0), (PAD, PAD)), mode="edge")
+    west = np.zeros((k, h, w + PAD), y.dtype)
+    west[:, :, PAD:] = y
+    west[:, 1:, :PAD] = y[:, :-1, :1]
+    up = done[:, 1:-1]
+    out = np.stack(
+        [
+            west[:, :, 1 : 1 + w],
+            up[:, :, PAD : PAD + w],
+            up[:, :, 1 : 1 + w],
+            up[:, :, 3 : 3 + w],
+            west[:, :, :w],
+            done[:, :-PAD, PAD : PAD + w],
+        ]
+    )
+    out[1:4, :, 0] = out[0, :, 0]
+    out[5, :, 0] = out[0, :, 0]
+    return out
+
+
+def _features(example: Example) -> Floats:
+    """Return all candidates, shape (features, points): nine places of each channel, six causal ones, nine before."""
+    parts = [_places(example.latents), _causal(example.latents)]
+    if example.before is not None:
+        parts.append(_places(example.before))
+    return np.concatenate(parts).reshape(-1, example.latents[0].size)
+
+
+def _candidates(c: int, k: int, again: bool) -> npt.NDArray[np.int64]:
+    lower = [p * k + a for a in range(c) for p in range(PLACES)]
+    causal = [(PLACES + p) * k + c for p in range(CAUSAL)]
+    before = [(PLACES + CAUSAL + p) * k + c for p in range(PLACES)] if again else []
+    return np.array(lower + causal + before)
+
+
+def _one(example: Example, feature: int) -> Floats:
+    """Return one of `_features`, flat."""
+    k, h, w = example.latents.shape
+    p, a = divmod(feature, k)
+    if PLACES <= p < PLACES + CAUSAL:
+        return _causal(example.latents[a : a + 1])[p - PLACES].ravel()
+    rim = example.rim if p < PLACES else example.rim_before
+    assert rim is not None
+    y, x = 1 + PLACE_Y[p % (PLACES + CAUSAL)], 1 + PLACE_X[p % (PLACES + CAUSAL)]
+    return rim[a, y : y + h, x : x + w].ravel()
+
+
+def select(examples: Sequence[Example], groups: Sequence[int], most: int) -> tuple[list[list[int]], list[float]]:
+    """Choose up to ``most`` features for each channel's mean, and how much its weights shrink.
+
+    ``groups``: equal numbers for examples of the same origin. What helps the others to foretell a fourth of
+    the groups is chosen.
+    """
+    k = len(examples[0].latents)
+    again = examples[0].before is not None
+    total = sum(((e.latents * float(e.step)) ** 2).sum((1, 2)) for e in examples)
+    scale = np.sqrt(total / sum(e.latents[0].size for e in examples)) + 1e-3
+    size = ((PLACES + CAUSAL) + PLACES * again) * k
+    folds = min(FOLDS, max(groups) + 1)
+    grams = np.zeros((folds, size, size), np.float32)
+    norm = np.tile(scale, size // k)[:, None]
+    for e, group in zip(examples, groups, strict=True):
+        x = (_features(e) * e.step / norm).astype(np.float32)
+        calm = np.abs(x[: PLACES * k]).mean(0) + 0.5 * np.abs(x[:k]).mean() + 0.05
+        x *= (1 / calm**0.6).astype(np.float32)
+        grams[group % folds] += x @ x.T
+    gram = grams.sum(0)
+    points = sum(e.latents[0].size for e in examples) / len({e.step for e in examples})
+    chosen, ridges = [], []
+    for c in range(k):
+        candidates = _candidates(c, k, again)
+        whole = gram[np.ix_(candidates, candidates)].astype(float), gram[candidates, c].astype(float), float(gram[c, c])
+        if folds == 1:
+            count, ridge = int(min(most, points // 32)), RIDGES[1]
+        else:
+            errors = np.zeros((len(RIDGES), len(COUNTS)))
+            for one in grams:
+                part = one[np.ix_(candidates, candidates)].astype(float), one[candidates, c].astype(float), float(one[c, c])
+                errors += [_errors(tuple(a - b for a, b in zip(whole, part, strict=True)), part, r, most) for r in RIDGES]
+            best = np.unravel_index(errors.argmin(), errors.shape)
+            ridge, count = RIDGES[best[0]], min(most, COUNTS[best[1]])
+        path = _forward(*whole, ridge, count)
+        chosen.append([int(candidates[j]) for j in path])
+        ridges.append(ridge)
+    return chosen, ridges
+
+
+def _errors(known: Any, other: Any, ridge: float, most: int) -> list[float]:
+    """Fit to one set of moments with more and more features; return what is left of another's variance."""
+    path = _forward(*known, ridge, most)
+    out = []
+    for count in COUNTS:
+        some = path[: min(count, most)]
+        if count > len(path) and out:
+            out.append(out[-1])
+            continue
+        a = known[0][np.ix_(some, some)]
+        a = a + ridge * np.diag(a.diagonal()) + 1e-12 * np.eye(len(some))
+        w = np.linalg.solve(a, known[1][some])
+        rest = other[2] - 2 * w @ other[1][some] + w @ other[0][np.ix_(some, some)] @ w
+        out.append(float(np.log(max(rest, 1e-9 * other[2] + 1e-9))))
+    return out
+
+
+def _forward(a: Floats, b: Floats, left: float, ridge: float, most: int) -> list[int]:
+    """Return the numbers of the features, the one that explains most of what is left first."""
+    diagonal = a.diagonal() + 1e-9
+    room = diagonal * (1 + ridge)
+    along = b.copy()
+    rows = np.zeros((most, len(b)))
+    chosen: list[int] = []
+    for n in range(most):
+        gain = np.where(room > 1e-3 * diagonal, along**2 / np.maximum(room, 1e-12), -1)
+        gain[chosen] = -1
+        j = int(gain.argmax())
+        if gain[j] < WORTH * left:
+            break
+        row = a[j] - rows[:n].T @ rows[:n, j]
+        row[j] += ridge * diagonal[j]
+        row /= np.sqrt(room[j])
+        rows[n] = row
+        along -= along[j] / np.sqrt(room[j]) * row
+        left -= gain[j]
+        room = room - row**2
+        chosen.append(j)
+    return chosen
+
+
+def fit_means(
+    examples: Sequence[Example],
+    chosen: list[list[int]],
+    ridges: list[float],
+    energies: Sequence[Floats] | None,
+) -> list[Mean]:
+    """Weigh the chosen features by least squares; ``energies`` say how much an error matters where."""
+    out = []
+    for c, (features, ridge) in enumerate(zip(chosen, ridges, strict=True)):
+        a = np.zeros((len(features) + 1, len(features) + 1))
+        b = np.zeros(len(features) + 1)
+        for n, e in enumerate(examples):
+            x = np.stack([_one(e, f) * e.step for f in features] + [np.ones(e.latents[c].size)])
+            weight = 1.0 if energies is None else ((energies[n][c].ravel() + 0.1) * e.step) ** -2
+            a += (x * weight) @ x.T
+            b += (x * weight) @ (e.latents[c].ravel() * float(e.step))
+        a[np.diag_indices(len(b))] *= 1 + ridge
+        solved = np.linalg.solve(a + 1e-12 * np.eye(len(b)), b)
+        out.append(Mean(features, solved[:-1], float(solved[-1])))
+    return out
+
+
+def differences(example: Example, means: list[Mean]) -> Floats:
+    """Return the magnitudes of what is left, in whole numbers, shape (k, h, w)."""
+    out = np.empty(example.latents.shape, np.float32)
+    for c, mean in enumerate(means):
+        m = np.full(example.latents[c].size, mean.offset / example.step)
+        for f, weight in zip(mean.features, mean.weights, strict=True):
+            m += weight * _one(example, f)
+        out[c] = np.abs(example.latents[c] - np.floor(m + 0.5).reshape(out[c].shape))
+    return out
+
+
+def _rings(sizes: Floats) -> Floats:
+    """Return magnitudes (k, h, w), sums of the four beside each, of the four at its corners: (3, k, h, w)."""
+    p = _places(sizes)
+    return np.stack([p[0], p[1] + p[2] + p[5] + p[6], p[3] + p[4] + p[7] + p[8]])
+
+
+def fit_energies(
+    examples: Sequence[Example], sizes: Sequence[Floats], before: Sequence[Floats] | None, kin: int
+) -> tuple[list[Energy], list[Floats]]:
+    """Fit how large differences are, from those around.
+
+    ``sizes``: of each example, as of `differences`; ``before``: those of the sample before each. Returns the fits, and the energies of each
+    example.
+    """
+    k = len(sizes[0])
+    rings = [_rings(s) for s in sizes]
+    flat = np.concatenate([r.reshape(RINGS, k, -1) for r in rings], 2)
+    old = None if before is None else np.concatenate([_rings(s).reshape(RINGS, k, -1) for s in before], 2)
+    causal = np.concatenate([_causal(s).reshape(CAUSAL, k, -1) for s in sizes], 2)
+    per_step = np.concatenate([np.full(s[0].size, 1 / e.step, np.float32) for s, e in zip(sizes, examples, strict=True)])
+    rough = np.sqrt(flat[0])
+    rough -= rough.mean(1, keepdims=True)
+    rough /= np.linalg.norm(rough, axis=1, keepdims=True) + 1e-9
+    fits, energies = [], np.empty((k, flat.shape[2]), np.float32)
+    for c in range(k):
+        seen = flat[0, c]
+        scale = float(seen.mean() / per_step.mean()) + 1e-6
+        parents = np.argsort(-(rough[:c] @ rough[c]), kind="stable")[:kin]
+        relatives = [int(a) * RINGS + r for a in parents for r in range(RINGS)]
+        x = [per_step * scale, np.full_like(seen, 0.02), causal[0, c], causal[1, c], causal[2, c] + causal[3, c]]
+        x += [causal[4, c], causal[5, c], *(flat[f % RINGS, f // RINGS] for f in relatives)]
+        if old is not None:
+            relatives += [(k + c) * RINGS + r for r in range(RINGS)]
+            x += [old[r, c] for r in range(RINGS)]
+        design = np.stack(x)
+        weights = np.full(len(x), 0.3 / max(1, len(relatives)), np.float32)
+        weights[7:] *= seen.mean() / (design[7:].mean(1) + 1e-6)
+        weights[:7] = (0.5, 0.1, 0.15, 0.15, 0.05, 1e-3, 1e-3)
+        for _ in range(ROUNDS):
+            energy = weights @ design + 1e-4
+            weights *= (design @ (seen / energy) / np.maximum(design @ ((seen + 1) / (1 + energy)), 1e-9)) ** HASTE
+        energies[c] = weights @ design + 1e-4
+        floors = (float(weights[0]) * scale, float(weights[1]) * 0.02)
+        fits.append(Energy(floors, weights[2:7], relatives, weights[7:]))
+    ends = np.cumsum([s[0].size for s in sizes])[:-1]
+    return fits, [part.reshape(s.shape) for part, s in zip(np.split(energies, ends, 1), sizes, strict=True)]

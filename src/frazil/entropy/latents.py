@@ -1,0 +1,356 @@
+"""Quantised latents of a model to bytes and back; what the coder knows of the model before the first one.
+
+::
+
+    states = LatentStates.learn([(latents, step), ...], channels)     # or LatentStates.fresh(channels)
+    data = encode(latents, states, step)
+    encode's array again = decode(data, latents.shape, states, step)
+
+The states travel with the model, as whole numbers (`LatentStates.to_tensors`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from frazil.entropy import coder
+from frazil.entropy import latent_kernel as kernel
+from frazil.entropy.tables import ENERGIES, SQUASH, STRETCH
+from frazil.errors import ConfigurationError, FormatError, UnsupportedArrayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+PREFIX = "coder."
+ODDS = 17  # of a slot's log odds, a step of its byte
+TRUSTED = 30  # a chunk may differ from what was learned: no slot counts for more decisions
+MOST_STEP = 65535
+MOST_CHANNELS = 3640  # 2 k places fit 16 bits
+
+
+@dataclass(frozen=True, eq=False)
+class LatentStates:
+    """What the coder of one model's latents starts from; all arrays are whole numbers.
+
+    k channels; s is 1, or 2 if samples after the first have states of their own, which look at the sample before. A
+    *source* is a channel of this sample, or k + a channel of the sample before.
+
+    Parameters
+    ----------
+    shifts : ndarray, shape (s, k), uint8
+        Means are sums in units of 2^-shift, 0 to 30.
+    offsets : ndarray, shape (s, k), int32
+        Added to means, in 1/64, for a step of 1.
+    own : ndarray, shape (s, k, 6), int16
+        Weights of the channel's neighbours W, N, NW, NE, WW, NN in the mean.
+    tap_counts : ndarray, shape (s, k), uint16
+        How many other values are in each mean.
+    taps : ndarray, shape (t,), uint16
+        They: 9 source + place.
+    tap_weights : ndarray, shape (t,), int16
+    floors : ndarray, shape (s, k, 2), int32
+        Energies where all is zero, in 2^-14, not negative: one is divided by the step, the other not.
+    near : ndarray, shape (s, k, 5), uint16
+        Weights in the energy of the differences at W, N, NW and NE, WW, NN, in 2^-14.
+    kin_counts : ndarray, shape (s, k), uint16
+    kins : ndarray, shape (m,), uint16
+        Other differences in each energy: 3 source + ring.
+    kin_weights : ndarray, shape (m,), uint16
+    odds, counts : ndarray, shape (`slots`,), uint8
+        What a probability is at first, and how many decisions it counts for.
+    mix : ndarray, shape (768,), int16
+        Mixing weights, in 1/4096.
+    """
+
+    shifts: Array
+    offsets: Array
+    own: Array
+    tap_counts: Array
+    taps: Array
+    tap_weights: Array
+    floors: Array
+    near: Array
+    kin_counts: Array
+    kins: Array
+    kin_weights: Array
+    odds: Array
+    counts: Array
+    mix: Array
+
+    KINDS: ClassVar[dict[str, str]] = {
+        "shifts": "u1", "offsets": "<i4", "own": "<i2", "tap_counts": "<u2", "taps": "<u2", "tap_weights": "<i2",
+        "floors": "<i4", "near": "<u2", "kin_counts": "<u2", "kins": "<u2", "kin_weights": "<u2",
+        "odds": "u1", "counts": "u1", "mix": "<i2",
+    }  # fmt: skip
+
+    @property
+    def channels(self) -> int:
+        """How many channels the latents have."""
+        return int(self.shifts.shape[1])
+
+    @classmethod
+    def fresh(cls, channels: int) -> LatentStates:
+        """Return states without training: neighbours and the two channels before say a little.
+
+        Examples
+        --------
+        >>> len(encode(np.zeros((1, 4, 8, 8), np.int32), LatentStates.fresh(4))) < 8
+        True
+        """
+        if not 1 <= channels <= MOST_CHANNELS:
+            raise ConfigurationError(f"latents have 1 to {MOST_CHANNELS} channels, not {channels}")
+        k = channels
+        odds, counts, mix = _fresh_slots(k)
+        sources = [[c - d for d in (1, 2) if d <= c] for c in range(k)]
+        kins = [3 * source + ring for each in sources for source in each for ring in (0, 1)]
+        return cls(
+            shifts=np.full((1, k), 14, "u1"),
+            offsets=np.zeros((1, k), "<i4"),
+            own=np.zeros((1, k, 6), "<i2"),
+            tap_counts=np.zeros((1, k), "<u2"),
+            taps=np.zeros(0, "<u2"),
+            tap_weights=np.zeros(0, "<i2"),
+            floors=np.full((1, k, 2), (1600, 160), "<i4"),
+            near=np.full((1, k, 5), (4000, 4000, 1200, 600, 600), "<u2"),
+            kin_counts=np.array([[2 * len(each) for each in sources]], "<u2"),
+            kins=np.array(kins, "<u2"),
+            kin_weights=np.tile(np.array([1600, 300], "<u2"), len(kins) // 2),
+            odds=odds,
+            counts=counts,
+            mix=mix,
+        )
+
+    @classmethod
+    def learn(
+        cls, latents: Iterable[tuple[Array, int]], channels: int, *, taps: int = 48, kin: int = 10
+    ) -> LatentStates:
+        """Learn states from latents like those to be coded.
+
+        Parameters
+        ----------
+        latents : iterable of (ndarray, int)
+            Latents, whole numbers of shape (n, k, h, w), each with its step. The steps that will be used should all occur.
+        channels : int
+            k.
+        taps, kin : int
+            How many values at most are in each mean, how many channels in each energy; each tap costs four
+            bytes of the model.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is nothing to learn from.
+        """
+        from frazil.entropy.latent_training import train
+
+        pairs = [(as_latents(array), _step(step)) for array, step in latents]
+        return train(pairs, channels, taps, kin)
+
+    def to_tensors(self) -> dict[str, Array]:
+        """Return the arrays by name, each name with `PREFIX`."""
+        return {PREFIX + name: getattr(self, name) for name in self.KINDS}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Array]) -> LatentStates:
+        """Return the states that `to_tensors` gave; other names are ignored.
+
+        Raises
+        ------
+        FormatError
+            If an array is missing, or holds what no states do.
+        """
+        parts = {}
+        for name, kind in cls.KINDS.items():
+            if PREFIX + name not in tensors:
+                raise FormatError(f"the model has no tensor {PREFIX + name}, which the coder of latents starts from")
+            part = np.asarray(tensors[PREFIX + name])
+            if part.dtype != np.dtype(kind):
+                raise FormatError(f"{PREFIX + name} is {part.dtype}, not {np.dtype(kind).name}")
+            parts[name] = part
+        states = cls(**parts)
+        _check(states)
+        return states
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """States as the kernel takes them."""
+
+    fixed: tuple[Array, ...]
+    slots: Array
+    mix: Array
+
+
+def _size(channels: int) -> int:
+    return kernel.CHANNEL + channels * kernel.FRACTIONS * kernel.BINS
+
+
+def _fresh_slots(channels: int) -> tuple[Array, Array, Array]:
+    """Return odds, counts and mixing weights as they are without training."""
+    ones = np.full(_size(channels), 1 << 21, np.int64)
+    counts = np.zeros(ones.size, "u1")
+    both = ones[: kernel.BOTH].reshape(ENERGIES, kernel.FRACTIONS, kernel.BINS)
+    counted = counts[: kernel.BOTH].reshape(both.shape)
+    for ec in range(ENERGIES):  # a geometric distribution whose mean is the energy
+        energy = max(1, (1 << (ec - 1) // 4) * 5 // 4) if ec else 1
+        energy >>= max(0, (ec - kernel.CELLS) >> 2)
+        share = max(64, min(4032, (energy << 12) // (energy + 256))) << 10
+        for b in (0, *range(2, 10)):
+            both[ec, :, b] = share
+            counted[ec, :, b] = 1
+    return _odds(ones), counts, np.full(kernel.MIX, 24000 >> 4, "<i2")
+
+
+def _odds(ones: Array) -> Array:
+    """Return the bytes of probabilities in 22 bits."""
+    return (np.rint(STRETCH[ones >> 10] / ODDS).clip(-128, 127) + 128).astype("u1")
+
+
+def pack_slots(slots: Array, mix: Array) -> tuple[Array, Array, Array]:
+    """Return odds, counts and mix of `LatentStates` for what the kernel left."""
+    counts = (slots & 511).clip(0, TRUSTED).astype("u1")
+    return _odds(slots >> 9), counts, (mix >> 4).clip(-32768, 32767).astype("<i2")
+
+
+def tables(states: LatentStates) -> _Tables:
+    """Return states as the kernel takes them; slots and mix are copies that it may change."""
+
+    def starts(counts: Array) -> Array:
+        return np.concatenate([[0], np.cumsum(counts.ravel(), dtype=np.int64)]).astype(np.int32)
+
+    def whole(part: Array) -> Array:
+        return np.ascontiguousarray(part, np.int32)
+
+    fixed = (
+        whole(states.own), whole(states.shifts), whole(states.offsets),
+        starts(states.tap_counts), whole(states.taps), whole(states.tap_weights),
+        whole(states.floors), whole(states.near),
+        starts(states.kin_counts), whole(states.kins), whole(states.kin_weights),
+    )  # fmt: skip
+    odds = ((states.odds.astype(np.int64) - 128) * ODDS) >> 1
+    ones = SQUASH[odds.clip(-2048, 2047) + 2048].astype(np.int32) << 6
+    return _Tables(fixed, ones << 9 | states.counts.astype(np.int32), states.mix.astype(np.int32) << 4)
+
+
+def _check(states: LatentStates) -> None:
+    """Raise unless the kernel can take the states."""
+    if states.shifts.ndim != 2 or not 1 <= states.channels <= MOST_CHANNELS:
+        raise FormatError(f"{PREFIX}shifts has shape {states.shifts.shape}, not (1 or 2, channels)")
+    kinds, k = states.shifts.shape
+    shapes = {
+        "shifts": (kinds, k), "offsets": (kinds, k), "own": (kinds, k, 6), "tap_counts": (kinds, k),
+        "floors": (kinds, k, 2), "near": (kinds, k, 5), "kin_counts": (kinds, k),
+        "odds": (_size(k),), "counts": (_size(k),), "mix": (kernel.MIX,),
+        "taps": (int(states.tap_counts.sum(dtype=np.int64)),), "tap_weights": states.taps.shape,
+        "kins": (int(states.kin_counts.sum(dtype=np.int64)),), "kin_weights": states.kins.shape,
+    }  # fmt: skip
+    for part in fields(states):
+        found = getattr(states, part.name).shape
+        if found != shapes[part.name]:
+            raise FormatError(f"{PREFIX}{part.name} has shape {found}, not {shapes[part.name]}")
+    if kinds not in {1, 2}:
+        raise FormatError(f"{PREFIX}shifts has shape {states.shifts.shape}, not (1 or 2, channels)")
+    if states.shifts.max() > 30 or states.floors.min() < 0 or states.floors.max() > 1 << 30:
+        raise FormatError(f"{PREFIX}shifts or {PREFIX}floors are out of their range")
+    if max(states.tap_counts.max(), states.kin_counts.max()) > 4096:
+        raise FormatError("a channel depends on more than 4096 others")
+    channel = np.arange(kinds * k)
+    for counts, each, per in ((states.tap_counts, states.taps, 9), (states.kin_counts, states.kins, 3)):
+        of = np.repeat(channel, counts.ravel())
+        source = each.astype(np.int64) // per
+        if not ((source < of % k) | ((of >= k) & (source >= k) & (source < 2 * k))).all():
+            raise FormatError("a channel depends on one that is coded later")
+
+
+def as_latents(array: Array) -> Array:
+    """Return latents as int32 of shape (n, k, h, w).
+
+    Raises
+    ------
+    UnsupportedArrayError
+        If they are anything else, or larger than 2^20.
+    """
+    array = np.asarray(array)
+    if array.ndim != 4 or array.dtype.kind not in "iu":
+        raise UnsupportedArrayError(
+            f"latents are whole numbers of shape (n, k, h, w), not {array.dtype} of shape {array.shape}"
+        )
+    if array.size and max(int(array.max()), -int(array.min())) > kernel.FURTHEST:
+        raise UnsupportedArrayError(f"latents are at most {kernel.FURTHEST} in magnitude; take a larger step")
+    return np.ascontiguousarray(array, np.int32)
+
+
+def _step(step: int | None) -> int:
+    step = 1 if step is None else int(step)
+    if not 1 <= step <= MOST_STEP:
+        raise ConfigurationError(f"a step is a whole number from 1 to {MOST_STEP}, not {step}")
+    return step
+
+
+def encode(latents: Array, states: LatentStates, step: int | None = None) -> bytes:
+    """Return latents as bytes.
+
+    Parameters
+    ----------
+    latents : ndarray, shape (n, k, h, w), whole numbers
+        n samples, one after the other in time if there is such an order; at most 2^20 in magnitude.
+    states : LatentStates
+        Of the model that made them, k channels.
+    step : int, optional
+        What they were divided by when they were rounded, 1 to 65535; 1 by default.
+
+    Examples
+    --------
+    >>> latents = np.arange(-8, 8, dtype=np.int32).reshape(1, 1, 4, 4)
+    >>> states = LatentStates.fresh(1)
+    >>> bool((decode(encode(latents, states), latents.shape, states) == latents).all())
+    True
+    """
+    latents = as_latents(latents)
+    _match(latents.shape, states)
+    if not latents.size:
+        return b""
+    given = tables(states)
+    points = latents.size
+    while True:
+        machine, words = coder.writer(points)
+        slots, mix = given.slots.copy(), given.mix.copy()
+        kernel.encode_latents(latents, _step(step), *given.fixed, slots, mix, machine, words)
+        if not coder.overflown(machine, words):
+            return coder.finish(machine, words)
+        points *= 2
+
+
+def decode(
+    data: bytes | memoryview, shape: tuple[int, ...], states: LatentStates, step: int | None = None
+) -> npt.NDArray[np.int32]:
+    """Return the latents that `encode` made ``data`` of, int32 of ``shape`` (n, k, h, w).
+
+    Raises
+    ------
+    TruncatedError
+        If the bytes end too early.
+    """
+    _match(shape, states)
+    latents = np.zeros(shape, np.int32)
+    if not latents.size:
+        return latents
+    given = tables(states)
+    machine, words = coder.reader(data)
+    kernel.decode_latents(latents, _step(step), *given.fixed, given.slots, given.mix, machine, words)
+    coder.check(machine, words)
+    return latents
+
+
+def _match(shape: tuple[int, ...], states: LatentStates) -> None:
+    if len(shape) != 4 or shape[1] != states.channels:
+        raise ConfigurationError(
+            f"latents of shape {tuple(shape)} are not (n, {states.channels}, h, w), as the model's are"
+        )

@@ -72,7 +72,7 @@ def test_chunks_of_any_size(shape):
 
 def test_a_wrong_number_of_channels_is_refused():
     codec = Latent(model=little_models.bands())
-    with pytest.raises(UnsupportedArrayError, match="takes 3 channels .* this chunk has 4 planes"):
+    with pytest.raises(UnsupportedArrayError, match=r"takes 3 channels .* this chunk has 4 planes"):
         codec.encode(np.random.default_rng(0).normal(size=(4, 8, 8)))
 
 

@@ -24,7 +24,7 @@ from frazil.train.rate import LogisticRate  # noqa: E402
     spread=st.floats(1e-4, 100),
     seed=st.integers(0, 99),
 )
-def test_no_sum_of_whole_numbers_reaches_what_single_precision_holds(
+def test_no_sum_of_whole_numbers_reaches_what_single_precision_holds(  # noqa: PLR0917 - given by name
     inputs, outputs, side, bits, spread, seed
 ):
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Half a minute of training: it has to beat what it began with, and to come out as the whole numbers it computed in."""
+"""Training has to beat what it began with, and to come out as the whole numbers that it computed in."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ def test_every_convolution_has_a_certificate(trained):
 def test_the_model_compresses_fields_that_it_has_not_seen(trained):
     fields = fronts(8, seed=99)
     draft = exported(trained)
-    pairs = [
-        (np.rint(draft.encoder.run(f[None]) / q).astype("i4"), q) for f in fronts(40) for q in (2, 4, 8)
-    ]
+    pairs = [(np.rint(draft.encoder.run(f[None]) / q).astype("i4"), q) for f in fronts(40) for q in (2, 4, 8)]
     model = exported(trained, latents.LatentStates.learn(pairs, draft.decoder.inputs).to_tensors())
     codec = Latent(model=model)
     data = codec.encode(np.stack(fields))

@@ -1,15 +1,18 @@
-"""``frazil models list | show | check``: models that come with frazil, and whether they run right."""
+"""``frazil models list | show | check | fit-klt``: models that come with frazil, and one of one's own."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from frazil.cli.training import Fields
     from frazil.models.store import Model
 
-app = typer.Typer(help="List, describe and test the models of the learned codecs.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, test and fit the models of the learned codecs.", no_args_is_help=True)
+TRIED = 1 << 20  # values that a fitted model is tried on
 
 
 @app.command("list")
@@ -104,3 +107,106 @@ def check() -> None:
         words = found if same else [f"{backend}={digest[:16]}" for backend, digest in found.items()]
         typer.echo(" ".join([name, "identical" if same else "differs", *words]))
     raise typer.Exit(0 if fine else 1)
+
+
+@app.command("fit-klt")
+def fit(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="NetCDF or Zarr, a path or a URL.")],
+    *,
+    variable: Annotated[
+        list[str], typer.Option("--variable", metavar="NAME", help="What to fit to; again for more channels.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Where its two files go.")],
+    channels: Annotated[
+        str | None,
+        typer.Option(metavar="DIM[=N]", help="Axis that holds the channels; N of its points at a time."),
+    ] = None,
+    factor: Annotated[int, typer.Option(metavar="N", help="Side of a block, in points.")] = 8,
+    error: Annotated[
+        float, typer.Option(metavar="STD", help="Error to aim at, in standard deviations of each channel.")
+    ] = 0.05,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the model; else of the variable.")
+    ] = None,
+    points: Annotated[
+        bool, typer.Option("--points", help="The last axis counts points without an order in space.")
+    ] = False,
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="START:STOP", help="Fit to these steps of the first axis, try on the others."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="FROM/UNTIL", help="Fit to these dates, try on the others.")
+    ] = None,
+) -> None:
+    """Fit a linear model to data, in seconds: blocks of points and all channels, in their principal axes.
+
+    Missing values are filled in as the codec does it. The model serves
+    `frazil compress --codec "latent(model=FOLDER/NAME.decoder.safetensors)"`.
+    """
+    from time import perf_counter
+
+    from frazil.cli.training import divide, gather
+    from frazil.errors import ConfigurationError
+    from frazil.models.format import NAME
+    from frazil.models.klt import fit_klt
+    from frazil.sources import open_source
+
+    title = name or "-".join(["klt", *variable]).lower().replace("/", "-")
+    if not NAME.fullmatch(title):
+        raise ConfigurationError(
+            f"a model's name is small letters, digits, '.', '_', '-', got {title!r}; give --name"
+        )
+    with open_source(source) as ds:
+        whole = gather(ds, variable, channels=channels, points=points)
+        if not whole.lead and (steps or time):
+            raise ConfigurationError(f"{variable[0]!r} is one field: there are no steps to choose from")
+        train, test = divide(ds, steps, time, str(ds[variable[0]].dims[0]))
+        fields = gather(train, variable, channels=channels, points=points)
+        begun = perf_counter()
+        model = fit_klt(
+            fields,
+            factor=factor,
+            error=error,
+            name=title,
+            axis=fields.axis,
+            card={
+                "data": Path(source).name,
+                "variables": ", ".join(variable),
+                "steps": steps or time or "all",
+            },
+        )
+        seconds = perf_counter() - begun
+        path = model.save(output)
+        tried = fields if test is None else gather(test, variable, channels=channels, points=points)
+        _report(model, tried, path, seconds, held_out=test is not None)
+
+
+def _report(model: Model, fields: Fields, path: Path, seconds: float, *, held_out: bool) -> None:
+    """Print what the model does to a part of the data."""
+    import numpy as np
+
+    from frazil.cli.console import console, figures, size, table
+    from frazil.cli.training import tried_on
+
+    scores = tried_on(model, fields, TRIED)
+    decoder, screen = model.decoder, console()
+    rows = [
+        [label, figures(middle), figures(spread), figures(rmse), figures(rmse / spread)]
+        for label, middle, spread, rmse in zip(
+            fields.labels, decoder.offset, decoder.spread, scores.rmse, strict=True
+        )
+    ]
+    screen.print(table(["channel", ">mean", ">deviation", ">RMSE", ">in deviations"], rows))
+    whole = float(np.sqrt(np.mean((scores.rmse / np.asarray(decoder.spread)) ** 2)))
+    where = "steps that it was not fitted to" if held_out else "what it was fitted to"
+    encoder = len(model.encoder.data) if model.encoder else 0
+    block = f"{decoder.factor} x {decoder.factor} points and {decoder.channels} channels"
+    lines = [
+        f"{decoder.inputs} latents of {block}, fitted in {seconds:.1f} s",
+        f"decoder {size(len(decoder.data))} in {path}; encoder {size(encoder)}",
+        f"on {where}: ratio {figures(scores.ratio)}, error {figures(whole)} standard deviations",
+    ]
+    if fields.dim:
+        lines.append(f"chunks hold all channels with --chunks {fields.dim}={fields.count}")
+    screen.print("\n".join(lines), markup=False)

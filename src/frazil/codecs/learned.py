@@ -215,8 +215,8 @@ class LearnedCodec(PlaneCodec):
         if rest:
             raise UnsupportedArrayError(
                 f"the model {model.name} takes {model.decoder.channels} channels (axis "
-                f"{model.decoder.axis} of a chunk), this chunk has {planes} planes: choose chunks that hold all "
-                "channels, or another model"
+                f"{model.decoder.axis} of a chunk), this chunk has {planes} planes: choose chunks that hold "
+                "all channels, or another model"
             )
         return images
 
@@ -260,11 +260,12 @@ class LearnedCodec(PlaneCodec):
         outputs = runtime.run(model.decoder, start)
         decoded = self._values(outputs, planes.shape, planes.dtype, model)
         if guard:
+            trust = model.decoder.trust
             worst = _worst(planes, decoded, np.asarray(model.decoder.spread))
-            if not worst <= model.decoder.trust:
+            if not worst <= trust:
                 raise NoRoomError(
                     f"these values are not what the model {model.name} was trained on: decoded "
-                    f"they are {worst:.3g} standard deviations off, it is trusted to {model.decoder.trust:.3g}"
+                    f"they are {worst:.3g} standard deviations off, it is trusted to {trust:.3g}"
                 )
         return {self.section: _check(outputs) + payload}, decoded
 
@@ -403,7 +404,7 @@ def _check(outputs: Ints) -> bytes:
 
 
 def _worst(planes: npt.NDArray[Any], decoded: npt.NDArray[Any], spread: npt.NDArray[np.float64]) -> float:
-    """Largest root mean square error of a square of `PATCH` points, in units of ``spread``, of each channel."""
+    """Largest root mean square error of a square of `PATCH` points, in units of its channel's ``spread``."""
     n, y, x = planes.shape
     rows, columns = np.arange(0, y, PATCH), np.arange(0, x, PATCH)
     counts = np.diff([*rows, y])[:, None] * np.diff([*columns, x])

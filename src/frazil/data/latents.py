@@ -35,8 +35,8 @@ def read_latents(store: Any, *, group: str | None = None) -> xr.Dataset:
     xarray.Dataset
         Of each variable int32 latents (image, latent, block_y, block_x), as dask arrays with a block for each
         chunk. Images are in the order of the chunks, and in a chunk in that of its leading axes. Attributes
-        say the model's digest, its name, and how many points a block has along y and x. Latents count steps of
-        the codec's ``step``. A chunk that was written without its model, because it is not of the model's
+        say the model's digest, its name, and how many points a block has along y and x. Latents count steps
+        of the codec's ``step``. A chunk that was written without its model, because it is not of the model's
         kind, is encoded anew.
 
     Raises
@@ -151,7 +151,7 @@ def _lazy(array: zarr.Array[Any], codec: LearnedCodec) -> Any:
 
 
 def _count(array: zarr.Array[Any], codec: LearnedCodec) -> int:
-    """Images that the array holds: those of edge chunks that lie beyond it are left out where they are last."""
+    """Count the images of the array: of edge chunks those beyond it are left out where they are last."""
     axis = codec.found.decoder.axis
     beyond = math.prod(-(-n // c) for n, c in zip(array.shape[1:-2], array.chunks[1:-2], strict=True)) == 1
     if len(array.shape) < 3 or axis == -len(array.shape) or not beyond:

@@ -5,8 +5,8 @@ index walk down a tree of ever smaller clusters of codewords. Each decision is
 foretold by several contexts: indices around, how far this one has agreed with
 them, earlier heads at the same place. Their log odds are mixed by weights that
 learn (M. Mahoney, "Adaptive weighing of context models for lossless data
-compression", 2005), and go to the range coder of `frazil.entropy.coder`. Half
-of the contexts begin with what training has left them, the others learn each stream afresh.
+compression", 2005), and go to the range coder of `frazil.entropy.coder`. Some
+contexts begin with what training has left them, the others learn each stream afresh.
 
 All of it is whole numbers. ``docs/format/indices.md`` has it in words.
 """
@@ -263,10 +263,10 @@ def _coder(contexts: int, decoding: bool) -> Any:
 
 
 #: ``(indices, size, bits, features, slots, own, weights, cells, machine, words)``: code ``indices``, int32
-#: (n, heads, y, x), contiguous, below ``size``, each in ``bits`` decisions or less; for one head, for others.
-#: Tables come from `frazil.entropy.index_states`; all but the first change: ``features`` (heads, size), four of
-#: 0 .. 127 in 16 bits each; ``slots``, ``own`` (heads, a power of two); ``weights`` (heads * bits, contexts);
-#: ``cells`` (heads * bits * 9 * CELLS,). ``machine``, ``words``: `coder.writer`, `coder.reader`.
+#: (n, heads, y, x), contiguous, below ``size``, each in ``bits`` decisions or less; one head, or not one.
+#: Tables are from `frazil.entropy.index_states`; all but the first change: ``features`` (heads, size), four
+#: of 0 .. 127 in 16 bits each; ``slots``, ``own`` (heads, a power of two); ``weights`` (heads * bits,
+#: contexts); ``cells`` (heads * bits * 9 * CELLS,). ``machine``, ``words``: `coder.writer`, `coder.reader`.
 encode_one = _coder(FEW, False)
 decode_one = _coder(FEW, True)
 encode_many = _coder(MANY, False)

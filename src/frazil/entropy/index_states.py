@@ -288,7 +288,8 @@ def _frequencies(planes: Sequence[Array], size: int) -> Array:
         counts += np.bincount(plane.ravel(), minlength=size)
     counts += 0.5  # R. E. Krichevsky and V. K. Trofimov, 1981
     scale = min(65535 / counts.max(), (MOST // 2) / counts.sum())
-    return np.maximum(1, np.rint(counts * scale)).astype(np.uint16)
+    frequencies: Array = np.maximum(1, np.rint(counts * scale)).astype(np.uint16)
+    return frequencies
 
 
 def likeness(planes: Sequence[Array], size: int) -> Array:

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating[Any]]
 
-FOLDS = 4
-RIDGES = (1e-3, 3e-2, 0.3)  # by which weights shrink, as shares of a feature's variance
-COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+PRIOR = 0.05  # variance of a weight, features and latents being of variance 1
+FEW = 2000
 WORTH = 3e-4  # a tap that explains less of what is left costs more than it saves
 ROUNDS = 40  # of multiplicative steps
 HASTE = 1.6
@@ -132,64 +131,30 @@ def _one(example: Example, feature: int) -> Floats:
     return rim[a, y : y + h, x : x + w].ravel()
 
 
-def select(examples: Sequence[Example], groups: Sequence[int], most: int) -> tuple[list[list[int]], list[float]]:
-    """Choose up to ``most`` features for each channel's mean, and how much its weights shrink.
-
-    ``groups``: equal numbers for examples of the same origin. What helps the others to foretell a fourth of
-    the groups is chosen.
-    """
+def select(examples: Sequence[Example], most: int) -> list[list[int]]:
+    """Rank up to ``most`` features for each channel's mean."""
     k = len(examples[0].latents)
     again = examples[0].before is not None
     total = sum(((e.latents * float(e.step)) ** 2).sum((1, 2)) for e in examples)
     scale = np.sqrt(total / sum(e.latents[0].size for e in examples)) + 1e-3
     size = ((PLACES + CAUSAL) + PLACES * again) * k
-    folds = min(FOLDS, max(groups) + 1)
-    grams = np.zeros((folds, size, size), np.float32)
+    gram = np.zeros((size, size), np.float32)
     norm = np.tile(scale, size // k)[:, None]
-    for e, group in zip(examples, groups, strict=True):
+    for e in examples:
         x = (_features(e) * e.step / norm).astype(np.float32)
         calm = np.abs(x[: PLACES * k]).mean(0) + 0.5 * np.abs(x[:k]).mean() + 0.05
         x *= (1 / calm**0.6).astype(np.float32)
-        grams[group % folds] += x @ x.T
-    gram = grams.sum(0)
-    points = sum(e.latents[0].size for e in examples) / len({e.step for e in examples})
-    chosen, ridges = [], []
+        gram += x @ x.T
+    points = _points(examples)
+    chosen = []
     for c in range(k):
-        candidates = _candidates(c, k, again)
-        whole = gram[np.ix_(candidates, candidates)].astype(float), gram[candidates, c].astype(float), float(gram[c, c])
-        if folds == 1:
-            count, ridge = int(min(most, points // 32)), RIDGES[1]
-        else:
-            errors = np.zeros((len(RIDGES), len(COUNTS)))
-            for one in grams:
-                part = one[np.ix_(candidates, candidates)].astype(float), one[candidates, c].astype(float), float(one[c, c])
-                errors += [_errors(tuple(a - b for a, b in zip(whole, part, strict=True)), part, r, most) for r in RIDGES]
-            best = np.unravel_index(errors.argmin(), errors.shape)
-            ridge, count = RIDGES[best[0]], min(most, COUNTS[best[1]])
-        path = _forward(*whole, ridge, count)
-        chosen.append([int(candidates[j]) for j in path])
-        ridges.append(ridge)
-    return chosen, ridges
+        some = _candidates(c, k, again)
+        path = _forward(gram[np.ix_(some, some)].astype(float), gram[some, c].astype(float), float(gram[c, c]), most, 0.5 / (points * PRIOR))
+        chosen.append([int(some[j]) for j in path])
+    return chosen
 
 
-def _errors(known: Any, other: Any, ridge: float, most: int) -> list[float]:
-    """Fit to one set of moments with more and more features; return what is left of another's variance."""
-    path = _forward(*known, ridge, most)
-    out = []
-    for count in COUNTS:
-        some = path[: min(count, most)]
-        if count > len(path) and out:
-            out.append(out[-1])
-            continue
-        a = known[0][np.ix_(some, some)]
-        a = a + ridge * np.diag(a.diagonal()) + 1e-12 * np.eye(len(some))
-        w = np.linalg.solve(a, known[1][some])
-        rest = other[2] - 2 * w @ other[1][some] + w @ other[0][np.ix_(some, some)] @ w
-        out.append(float(np.log(max(rest, 1e-9 * other[2] + 1e-9))))
-    return out
-
-
-def _forward(a: Floats, b: Floats, left: float, ridge: float, most: int) -> list[int]:
+def _forward(a: Floats, b: Floats, left: float, most: int, ridge: float) -> list[int]:
     """Return the numbers of the features, the one that explains most of what is left first."""
     diagonal = a.diagonal() + 1e-9
     room = diagonal * (1 + ridge)
@@ -213,26 +178,33 @@ def _forward(a: Floats, b: Floats, left: float, ridge: float, most: int) -> list
     return chosen
 
 
-def fit_means(
-    examples: Sequence[Example],
-    chosen: list[list[int]],
-    ridges: list[float],
-    energies: Sequence[Floats] | None,
-) -> list[Mean]:
-    """Weigh the chosen features by least squares; ``energies`` say how much an error matters where."""
+def fit_means(examples: Sequence[Example], ranked: list[list[int]], energies: Sequence[Floats] | None) -> list[Mean]:
+    """Weigh the chosen features by least squares; ``energies`` say how much an error matters where.
+
+    Weights shrink as if they were drawn from a normal distribution before anything was seen.
+    """
+    points = _points(examples)
     out = []
-    for c, (features, ridge) in enumerate(zip(chosen, ridges, strict=True)):
-        a = np.zeros((len(features) + 1, len(features) + 1))
-        b = np.zeros(len(features) + 1)
+    for c, features in enumerate(ranked):
+        moments = np.zeros((len(features) + 2, len(features) + 2))
         for n, e in enumerate(examples):
-            x = np.stack([_one(e, f) * e.step for f in features] + [np.ones(e.latents[c].size)])
-            weight = 1.0 if energies is None else ((energies[n][c].ravel() + 0.1) * e.step) ** -2
-            a += (x * weight) @ x.T
-            b += (x * weight) @ (e.latents[c].ravel() * float(e.step))
-        a[np.diag_indices(len(b))] *= 1 + ridge
-        solved = np.linalg.solve(a + 1e-12 * np.eye(len(b)), b)
-        out.append(Mean(features, solved[:-1], float(solved[-1])))
+            rows = [_one(e, f) for f in features]
+            x = np.stack([*rows, np.full(e.latents[c].size, 1 / e.step, np.float32), e.latents[c].ravel()])
+            x *= e.step if energies is None else 1 / (energies[n][c].ravel() + 0.1)
+            moments += x @ x.T
+        a, b = moments[:-1, :-1], moments[:-1, -1]
+        left = 0.5
+        for _ in range(2):
+            w = np.linalg.solve(a + np.diag(left / (points * PRIOR) * a.diagonal() + 1e-9), b)
+            left = (moments[-1, -1] - 2 * w @ b + w @ a @ w) / (moments[-1, -1] + 1e-9)
+        out.append(Mean(features, w[:-1], float(w[-1])))
     return out
+
+
+def _points(examples: Sequence[Example]) -> float:
+    """Count the latents of a channel, those of one origin at several steps once; few are much alike."""
+    points = sum(e.latents[0].size for e in examples) / len({e.step for e in examples})
+    return points**2 / (points + FEW)
 
 
 def differences(example: Example, means: list[Mean]) -> Floats:

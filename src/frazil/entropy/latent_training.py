@@ -53,30 +53,13 @@ def _examples(pairs: Sequence[tuple[Array, int]], *, again: bool) -> list[Exampl
     ]
 
 
-def _groups(examples: list[Example]) -> list[int]:
-    """Number the examples by their origin: the same latents at several steps have one."""
-    groups: list[int] = []
-    first: list[Example] = []
-    for e in examples:
-        for group, other in enumerate(first):
-            if other.latents.shape == e.latents.shape:
-                apart = np.abs(other.latents[0] * other.step - e.latents[0] * e.step).max()
-                if apart <= other.step + e.step:
-                    break
-        else:
-            group = len(first)
-            first.append(e)
-        groups.append(group)
-    return groups
-
-
 def _fit(examples: list[Example], taps: int, kin: int) -> tuple[list[Mean], list[Energy]]:
-    chosen, ridges = select(examples, _groups(examples), taps)
-    means = fit_means(examples, chosen, ridges, None)
+    ranked = select(examples, taps)
+    means = fit_means(examples, ranked, None)
     before: list[Array] | None = None
     sizes = [differences(e, means) for e in examples]
     _, energies = fit_energies(examples, sizes, None, kin)
-    means = fit_means(examples, chosen, ridges, energies)
+    means = fit_means(examples, ranked, energies)
     sizes = [differences(e, means) for e in examples]
     if examples[0].before is not None:  # of the sample before, the difference to its mean is not at hand
         before = [np.abs(e.before) for e in examples if e.before is not None]

@@ -138,7 +138,7 @@ def fit_basis(
 
 
 def fit_klt(
-    fields: npt.NDArray[Any],
+    fields: Any,
     *,
     factor: int = 8,
     error: float = 0.05,
@@ -154,7 +154,7 @@ def fit_klt(
 
     Parameters
     ----------
-    fields : ndarray, shape (n, C, y, x), or (n, C, points) with ``axis=-2``
+    fields : array, shape (n, C, y, x), or (n, C, points) with ``axis=-2``
         Training data, in the units of the arrays that are to be compressed. Of more than some eight
         million values, windows that are spread over them are taken (and nothing else is read of an array that
         reads when it is sliced); fields that follow each other in time should do so here. NaN and infinities

@@ -76,8 +76,7 @@ def pieces(fields: Any, factor: int, axis: int = -3, *, most: int = MOST) -> lis
         raise ConfigurationError(
             f"a model is fitted to fields {shape} with factor 1 to 64, got shape {tuple(fields.shape)}"
         )
-    windows = _windows(fields.shape, factor, most)
-    found = [_piece(np.asarray(fields[window]), factor, axis) for window in windows]
+    found = [_piece(np.asarray(fields[at]), factor, axis) for at in windows(fields.shape, factor, most)]
     if not any(piece.valid is None or piece.valid.any() for piece in found):
         raise ConfigurationError(
             "a model cannot be fitted to fields that hold no value, only NaN or infinities"
@@ -85,7 +84,7 @@ def pieces(fields: Any, factor: int, axis: int = -3, *, most: int = MOST) -> lis
     return found
 
 
-def _windows(shape: tuple[int, ...], factor: int, most: int) -> list[tuple[slice, ...]]:
+def windows(shape: tuple[int, ...], factor: int, most: int) -> list[tuple[slice, ...]]:
     """Spread windows over fields (n, C, y, x) or (n, C, points), the same ones each time."""
     n, channels, *space = shape
     unit = factor if len(space) == 2 else factor * factor
@@ -103,12 +102,12 @@ def _windows(shape: tuple[int, ...], factor: int, most: int) -> list[tuple[slice
     grid = [n // run, *(length // step for length, step in zip(whole, steps, strict=True))]
     count = int(np.clip(room // (run * int(np.prod(steps))), 1, np.prod(grid)))
     chosen = np.sort(np.random.default_rng(0).choice(int(np.prod(grid)), count, replace=False))
-    windows = []
+    found: list[tuple[slice, ...]] = []
     for number in chosen:
         at, *place = (int(k) for k in np.unravel_index(number, grid))
         cut = (slice(k * step, (k + 1) * step) for k, step in zip(place, steps, strict=True))
-        windows.append((slice(at * run, (at + 1) * run), slice(None), *cut))
-    return windows
+        found.append((slice(at * run, (at + 1) * run), slice(None), *cut))
+    return found
 
 
 def _piece(data: npt.NDArray[Any], factor: int, axis: int) -> Piece:

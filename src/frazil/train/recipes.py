@@ -182,7 +182,7 @@ def begin(recipe: Recipe, fields: list[npt.NDArray[np.float32]]) -> BlockBasis:
 
 
 def finish_autoencoder(network: Autoencoder, facts: Facts, card: dict[str, Any], data: Material) -> Model:
-    """Export an autoencoder, with a coder that has seen the training data's latents, and its errors on others."""
+    """Export an autoencoder, its coder taught by the training data, with its errors on others."""
     draft = export.autoencoder(network, facts, {})
     assert draft.encoder is not None  # noqa: S101 - for the type checker: it was just made
     whole = _whole(data.train, network.decoder.factor)

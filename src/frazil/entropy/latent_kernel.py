@@ -37,6 +37,9 @@ RINGS = 3  # of a kin: the point itself, the four beside it, the four at the cor
 CAUSAL = 6  # W, N, NW, NE, WW, NN
 PARTS = 24  # classes of each part of the energy
 SETS = 16  # of mixing weights
+LEADING = 24  # channels whose means are corrected as their plane goes on
+COMPANIONS = 5  # the channels they are corrected by: 1, 2, 3 lower, and the first two
+PATIENCE = 1 << 18  # 64 points' worth of doubt about a correction
 
 # Where the slots of each context start; those of channels come last.
 BOTH = ENERGIES * FRACTIONS * BINS
@@ -117,6 +120,11 @@ def _latent_coder(decoding: bool) -> Any:
         mean = np.zeros((h, w), np.int64)
         kindred = np.zeros((h, w), np.int64)
         last = np.zeros((h, w), np.int64)
+        normal = np.zeros((min(LEADING, channels), h, w), np.int64)  # differences over energies, in 1/64
+        along = np.zeros((LEADING, COMPANIONS), np.int64)
+        across = np.full((LEADING, COMPANIONS), PATIENCE, np.int64)
+        slope = np.zeros(COMPANIONS, np.int64)
+        companion = np.zeros(COMPANIONS, np.int64)
         end = words.size
         for sample in range(samples):
             now = sample & 1
@@ -170,7 +178,14 @@ def _latent_coder(decoding: bool) -> Any:
                 if code_bit(signed(some != 0), e, decoding, slots, machine, words) == 0:
                     rings[now, c] = 0
                     last[:] = 0
+                    if c < LEADING:
+                        normal[c] = 0
                     continue
+                companions = 0
+                if c < LEADING:
+                    companions = min(c, COMPANIONS)
+                    for e in range(companions):
+                        companion[e] = c - 1 - e if e < 3 else companions - 1 - e
                 low = machine[0]
                 width = machine[1]
                 at = machine[2]
@@ -201,9 +216,6 @@ def _latent_coder(decoding: bool) -> Any:
                             + m4 * here[x - 2]
                             + m5 * north2[x]
                         )
-                        m = min(max(m, -furthest), furthest)
-                        whole = (m + middle) >> shift
-                        fraction = ((m - (whole << shift)) << 6) >> shift  # -32 .. 31
                         alone = (
                             floor
                             + n0 * size[x - 1]
@@ -212,7 +224,19 @@ def _latent_coder(decoding: bool) -> Any:
                             + n3 * size[x - 2]
                             + n4 * above2[x]
                         )
-                        ec = energy_class((alone + out[j]) >> 6)
+                        m = min(max(m, -furthest), furthest)
+                        energy = (alone + out[j]) >> 6
+                        plain = m
+                        turn = signed(0)
+                        if companions:
+                            for e in range(companions):
+                                slope[e] = (along[c, e] << 12) // across[c, e]
+                                turn += slope[e] * normal[companion[e], i, j]
+                            turn = min(max(turn >> 12, -64), 64)
+                            m += ((turn * (min(energy, 1 << 28) + 77)) << shift) >> 14
+                        whole = (m + middle) >> shift
+                        fraction = ((m - (whole << shift)) << 6) >> shift  # -32 .. 31
+                        ec = energy_class(energy)
                         eo = energy_class(alone >> 6)
                         ek = energy_class(out[j] >> 6)
                         k = max(0, (ec - CELLS) >> 2)
@@ -389,6 +413,15 @@ def _latent_coder(decoding: bool) -> Any:
                         here[x] = v
                         size[x] = min(abs(v - whole), CAP)
                         last[i, j] = signed(v > whole) - signed(v < whole)
+                        if c < LEADING:
+                            e = ((((v << shift) - plain) << 6) >> shift) * 256 // (min(energy, 1 << 28) + 77)
+                            e = min(max(e, -256), 256)
+                            normal[c, i, j] = e
+                            e -= turn
+                            for z in range(companions):
+                                x0 = normal[companion[z], i, j]
+                                along[c, z] += x0 * (e + ((slope[z] * x0) >> 12))
+                                across[c, z] += x0 * x0
                     for e in range(PAD):
                         here[PAD + w + e] = here[PAD + w - 1]
                         size[PAD + w + e] = size[PAD + w - 1]

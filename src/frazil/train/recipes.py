@@ -172,7 +172,7 @@ def make(
     if schedule.held:  # the codebooks stay where they are
         tokens.quantiser.decay = 1.0
     train(tokens, batches, tokens.loss, schedule, whole=tokens.set_whole, report=report)
-    return finish_tokeniser(tokens, facts, card, data)
+    return finish_tokeniser(tokens, facts, card, data, turn=recipe.turn)
 
 
 def begin(recipe: Recipe, fields: list[npt.NDArray[np.float32]]) -> BlockBasis:
@@ -200,7 +200,9 @@ def finish_autoencoder(network: Autoencoder, facts: Facts, card: dict[str, Any],
     return export.autoencoder(network, replace(facts, card=card | metrics), coder)
 
 
-def finish_tokeniser(network: Tokeniser, facts: Facts, card: dict[str, Any], data: Material) -> Model:
+def finish_tokeniser(
+    network: Tokeniser, facts: Facts, card: dict[str, Any], data: Material, *, turn: bool = False
+) -> Model:
     """Export a tokeniser: codewords numbered by likeness, and a coder that has seen the training data's."""
     from frazil.codecs.codeword import nearest
 
@@ -210,7 +212,8 @@ def finish_tokeniser(network: Tokeniser, facts: Facts, card: dict[str, Any], dat
     assert draft.encoder is not None  # noqa: S101 - for the type checker: it was just made
     words = draft.decoder.table * draft.encoder.table_scale
     whole = _whole(data.train, draft.decoder.factor)
-    maps = [nearest(draft.encoder.run(field[None]), words)[0] for field in whole]
+    seen = _turned(whole, draft.decoder.factor) if turn else list(whole)
+    maps = [nearest(draft.encoder.run(field[None]), words)[0] for field in seen]
     coder = indices.learn(maps, draft.decoder.size).to_tensors()
     found = nearest(draft.encoder.run(_whole(data.held, draft.decoder.factor)), words)
     metrics = {"nRMSE of held-out fields": _error(draft, found, data)}
@@ -221,6 +224,17 @@ def _whole(fields: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     """Whole blocks of fields (n, C, y, x)."""
     _, _, y, x = fields.shape
     return fields[:, :, : y // factor * factor, : x // factor * factor]
+
+
+def _turned(fields: npt.NDArray[Any], factor: int) -> list[npt.NDArray[Any]]:
+    """Fields, mirrored, transposed, and cut half a block further: what the coder may well see."""
+    found = []
+    for field in fields:
+        for view in (field, field.transpose(0, 2, 1)):
+            found += [view, view[:, ::-1], view[:, :, ::-1], view[:, ::-1, ::-1]]
+        half = factor // 2
+        found.append(field[:, half : half - factor, half : half - factor])
+    return found
 
 
 def _error(model: Model, start: npt.NDArray[np.int32], data: Material) -> float:

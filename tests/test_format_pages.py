@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from frazil import JP2K, Bounded, Codeword, Latent, container, models
-from frazil.entropy import coder
+from frazil.entropy import coder, indices, tables
 from frazil.models.tensors import INTEGERS, NAMES, write_tensors
 
 FORMAT = Path(__file__).parents[1] / "docs" / "format"
@@ -122,7 +122,38 @@ def decode_numbers_of_model(codec, page: str, data: bytes):
     return decode_values(made, data) | {"numbers": made.decode_latents(data).tolist()}
 
 
+def made_states():
+    """Return the tensors that the page of indices makes by rule."""
+    head, slot, code = np.arange(3)[:, None], np.arange(256), np.arange(10)
+    return indices.IndexStates.from_tensors(
+        {
+            "coder.slots": ((37 * slot + 11 * head + (slot >> 5)) % 256).astype("u1"),
+            "coder.weights": np.tile(400 + 50 * np.arange(13), (12, 1)).astype("i2"),
+            "coder.cells": np.tile(tables.SQUASH[np.minimum(128 * np.arange(33), 4095)], (108, 1)),
+            "coder.features": ((29 * code[:, None] + 31 * np.arange(4) + 7 * head[:, :, None]) % 128).astype(
+                "u1"
+            ),
+            "coder.frequencies": (1 + (7 * code + head) % 13).astype("u2"),
+        },
+        3,
+        10,
+    )
+
+
+def index_maps(shape, size, mode, *, trained=False):
+    states = made_states() if trained else None
+    return (
+        lambda data: indices.decode(data, shape, size, states).tolist(),
+        lambda value: indices.encode(np.array(value), size, states, mode),
+    )
+
+
 KINDS = {
+    "indices-packed": index_maps((2, 1, 3, 4), 12, "packed"),
+    "indices-mixing": index_maps((2, 1, 3, 4), 12, "mixing"),
+    "indices-heads-mixing": index_maps((3, 4, 5), 10, "mixing"),
+    "indices-heads-trained": index_maps((3, 4, 5), 10, "mixing", trained=True),
+    "indices-heads-table": index_maps((3, 4, 5), 10, "table", trained=True),
     "intdec": (decode_intdec, encode_intdec),
     "latent": (partial(decode_numbers_of_model, Latent, "intdec.md"), encode_values),
     "codeword": (partial(decode_numbers_of_model, Codeword, "codeword.md"), encode_values),

@@ -17,13 +17,16 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-PARTS = ("interpolation", "wavelet")  # as many processes: these two take longest
+PARTS = ("interpolation", "wavelet", "learned")  # as many processes: the first two take longest
 
 
 def warm(part: str) -> None:
     """Encode and decode a few small chunks by one of the `PARTS`, and what goes with it."""
     from frazil import JP2K, Bounded
 
+    if part == "learned":
+        _warm_learned()
+        return
     for dtype in ("f4", "f8", "i2"):
         for chunk in _chunks(dtype):
             for profile in ("best", "fast"):
@@ -36,6 +39,20 @@ def warm(part: str) -> None:
             else:
                 _there_and_back(Bounded(bound="local_std:window=5", residual="mask"), chunk)
                 _there_and_back(JP2K(ratio=8), chunk)
+
+
+def _warm_learned() -> None:
+    """Code a few latents and codewords."""
+    from frazil.entropy import indices, latents
+
+    numbers = np.indices((3, 4, 8, 8)).sum(0).astype(np.int32)
+    states = latents.LatentStates.fresh(4)
+    latents.decode(latents.encode(numbers, states, 2), numbers.shape, states, 2)
+    for heads in (1, 2):
+        maps = np.indices((heads, 8, 8)).sum(0) % 16
+        trained = indices.learn([maps], 16)
+        for mode in ("mixing", "table"):
+            indices.decode(indices.encode(maps, 16, trained, mode), maps.shape, 16, trained)
 
 
 def _chunks(dtype: str) -> list[npt.NDArray[Any]]:

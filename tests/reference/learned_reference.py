@@ -11,7 +11,6 @@ import math
 import bounded_reference
 import indices_reference
 import intdec_reference
-import latent_coder_reference
 import masks_reference
 import numpy as np
 import residuals_reference
@@ -95,6 +94,8 @@ class Reader:
         if self.size:
             first = indices_reference.decode(source.rest(), whole, self.size, self.states or None)
         else:
+            import latent_coder_reference
+
             q = source.varint()
             assert 1 <= q <= 1 << 12
             numbers = latent_coder_reference.decode(source.rest(), whole, self.states or None, q)

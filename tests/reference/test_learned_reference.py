@@ -34,6 +34,8 @@ TABLES = {
 def test_golden_files(folder):
     config = json.loads((folder / "config.json").read_text())
     data, codec = (folder / "encoded.bin").read_bytes(), get_codec(dict(config))
+    if config["id"] == "frazil.latent":
+        pytest.importorskip("latent_coder_reference")
     reader = reference.Reader(reference.model_of(config), TABLE, TABLES)
     for level in (0,) if reader.axis == reference.POINTS else (0, 1, 3):
         ours = np.load(folder / "decoded.npy") if level == 0 else codec.decode_chunk(data, level=level)
@@ -45,6 +47,8 @@ def test_golden_files(folder):
 @pytest.mark.parametrize("name", list_models())
 def test_shipped_models(name):
     model = find(name)
+    if model.decoder.kind == "latent":
+        pytest.importorskip("latent_coder_reference")
     decoder, codec = model.decoder, (Latent if model.decoder.kind == "latent" else Codeword)(model=name)
     chunk = like(decoder)
     sections, _ = codec.coded(codec.to_stack(chunk), guard=False)

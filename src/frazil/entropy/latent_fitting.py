@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PRIOR = 0.05  # variance of a weight, features and latents being of variance 1
 FEW = 2000
+FINE = 0.75  # power of a step by which its latents count less: fine ones say more
 WORTH = 3e-4  # a tap that explains less of what is left costs more than it saves
 ROUNDS = 40  # of multiplicative steps
 HASTE = 1.6
@@ -190,7 +191,7 @@ def fit_means(examples: Sequence[Example], ranked: list[list[int]], energies: Se
         for n, e in enumerate(examples):
             rows = [_one(e, f) for f in features]
             x = np.stack([*rows, np.full(e.latents[c].size, 1 / e.step, np.float32), e.latents[c].ravel()])
-            x *= e.step if energies is None else 1 / (energies[n][c].ravel() + 0.1)
+            x *= e.step if energies is None else float(e.step) ** -FINE / (energies[n][c].ravel() + 0.1)
             moments += x @ x.T
         a, b = moments[:-1, :-1], moments[:-1, -1]
         left = 0.5

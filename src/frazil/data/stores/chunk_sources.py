@@ -183,12 +183,16 @@ class LatentChunks(DirectChunks):
         for codec in chain.codecs:
             buffer = codec.decode(buffer)
         latents = np.asarray(chain.planes.decode_latents(buffer, shape=chain.chunks, dtype=chain.dtype))
-        if latents.ndim != 4 or len(latents) != chain.chunks[0]:
+        samples = chain.chunks[0]
+        model = getattr(chain.planes, "found", None)  # of a learned codec, which may take samples together
+        together = model is not None and model.decoder.axis == -len(chain.chunks)
+        if latents.ndim != 4 or len(latents) % samples or (together and model.decoder.channels > 1):
             raise UnsupportedArrayError(
                 f"{chain.planes.codec_id} gave latents of shape {latents.shape} for a chunk of shape "
-                f"{chain.chunks}; expected ({chain.chunks[0]}, k, y, x)"
+                f"{chain.chunks}; expected ({samples}, k, y, x): where a model takes several steps together, "
+                "frazil.read_latents reads what it made of them"
             )
-        return latents
+        return latents.reshape(samples, -1, *latents.shape[2:])
 
     def first(self) -> npt.NDArray[Any]:
         """Latents of the first chunk that is stored; they tell shape and dtype.

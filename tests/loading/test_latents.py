@@ -350,6 +350,20 @@ class TestBatches:
         assert np.array_equal(np.asarray(batch.y)[:, 0], wanted[1:5])
         assert len(loader.channels) == k
 
+    def test_normalised_and_cut(self, tmp_path):
+        torch = pytest.importorskip("torch")
+        path = put(tmp_path / "a.zarr", bands(9), chunks={"time": 4})
+        settings = {"inputs": [0], "targets": [], "batch_size": 9, "decode": False, "shuffle": False}
+        whole = frazil.read_latents(path).scene.values
+        (batch,) = frazil.make_loader(path, region={"lat": slice(1, 4)}, **settings)
+        assert batch.x.dtype == torch.int32
+        assert np.array_equal(np.asarray(batch.x)[:, 0], whole[:, :, 1:4])
+        (batch,) = frazil.make_loader(path, normalise="store", **settings)
+        assert batch.x.dtype == torch.float32
+        spread = np.where(whole.std((0, 2, 3)) > 0, whole.std((0, 2, 3)), 1)
+        wanted = (whole - whole.mean((0, 2, 3))[:, None, None]) / spread[:, None, None]
+        np.testing.assert_allclose(np.asarray(batch.x)[:, 0], wanted, atol=1e-4)
+
     def test_of_codewords(self, tmp_path):
         pytest.importorskip("torch")
         values = np.clip(little.bands(4)[:, 0] - 150, 0, 255).astype("f4")

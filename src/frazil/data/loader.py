@@ -216,6 +216,12 @@ def make_loader(
         (``region``, ``times``, ``patch``, ``stride``, ``statics``, ``missing``, ``decode``, ``group``,
         ``sample_dim``, ``spatial``).
 
+        ``decode=False`` reads what `frazil.Latent` and `frazil.Codeword` stored, without running a model:
+        ``batch.x`` is (B, T, k, y', x'), int32 (float32 where normalised), its channels latents, or heads,
+        and its points blocks of points, which begin anew in each chunk; ``region`` and ``patch`` count them.
+        For arrays (time, ..., y, x) of models whose channels are not times: the latents of those gives
+        `frazil.read_latents`.
+
     Returns
     -------
     Loader

@@ -57,7 +57,7 @@ class Samples:
         Takes the place of NaN, after normalisation.
     dtype : dtype, default float32
     decode : bool, default True
-        False reads latents or codewords instead of fields.
+        False reads latents or codewords instead of fields: whole numbers, unless they are normalised.
     group, sample_dim, spatial, retries
         As `StoreReader` has them.
 
@@ -128,7 +128,7 @@ class Samples:
         self.steps = np.arange(self.plan.length) if steps is None else steps
         self.normaliser = self._normaliser(normalise)
         self.missing = missing
-        integers = not decode and all(a.dtype.kind in "iu" for a in arrays)
+        integers = not reader.decode and self.normaliser is None and all(a.dtype.kind in "iu" for a in arrays)
         self.dtype = np.result_type(*(a.dtype for a in arrays)) if integers else np.dtype(dtype)
         self.assembly = Assembly(
             reader,

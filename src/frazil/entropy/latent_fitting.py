@@ -106,7 +106,7 @@ def _causal(y: Floats) -> Floats:
 
 
 def _features(example: Example) -> Floats:
-    """Return all candidates, shape (features, points): nine places of each channel, six causal ones, nine before."""
+    """Return all candidates, shape (features, points): nine places a channel, six causal, nine before."""
     parts = [_places(example.latents), _causal(example.latents)]
     if example.before is not None:
         parts.append(_places(example.before))
@@ -127,9 +127,10 @@ def _one(example: Example, feature: int) -> Floats:
     if PLACES <= p < PLACES + CAUSAL:
         return _causal(example.latents[a : a + 1])[p - PLACES].ravel()
     rim = example.rim if p < PLACES else example.rim_before
-    assert rim is not None
+    assert rim is not None  # noqa: S101 - for the type checker: a feature of the sample before needs one
     y, x = 1 + PLACE_Y[p % (PLACES + CAUSAL)], 1 + PLACE_X[p % (PLACES + CAUSAL)]
-    return rim[a, y : y + h, x : x + w].ravel()
+    flat: Floats = rim[a, y : y + h, x : x + w].ravel()
+    return flat
 
 
 def select(examples: Sequence[Example], most: int) -> list[list[int]]:
@@ -150,7 +151,13 @@ def select(examples: Sequence[Example], most: int) -> list[list[int]]:
     chosen = []
     for c in range(k):
         some = _candidates(c, k, again)
-        path = _forward(gram[np.ix_(some, some)].astype(float), gram[some, c].astype(float), float(gram[c, c]), most, 0.5 / (points * PRIOR))
+        path = _forward(
+            gram[np.ix_(some, some)].astype(float),
+            gram[some, c].astype(float),
+            float(gram[c, c]),
+            most,
+            0.5 / (points * PRIOR),
+        )
         chosen.append([int(some[j]) for j in path])
     return chosen
 
@@ -179,7 +186,9 @@ def _forward(a: Floats, b: Floats, left: float, most: int, ridge: float) -> list
     return chosen
 
 
-def fit_means(examples: Sequence[Example], ranked: list[list[int]], energies: Sequence[Floats] | None) -> list[Mean]:
+def fit_means(
+    examples: Sequence[Example], ranked: list[list[int]], energies: Sequence[Floats] | None
+) -> list[Mean]:
     """Weigh the chosen features by least squares; ``energies`` say how much an error matters where.
 
     Weights shrink as if they were drawn from a normal distribution before anything was seen.
@@ -205,7 +214,7 @@ def fit_means(examples: Sequence[Example], ranked: list[list[int]], energies: Se
 def _points(examples: Sequence[Example]) -> float:
     """Count the latents of a channel, those of one origin at several steps once; few are much alike."""
     points = sum(e.latents[0].size for e in examples) / len({e.step for e in examples})
-    return points**2 / (points + FEW)
+    return float(points**2 / (points + FEW))
 
 
 def differences(example: Example, means: list[Mean]) -> Floats:
@@ -230,15 +239,17 @@ def fit_energies(
 ) -> tuple[list[Energy], list[Floats]]:
     """Fit how large differences are, from those around.
 
-    ``sizes``: of each example, as of `differences`; ``before``: those of the sample before each. Returns the fits, and the energies of each
-    example.
+    ``sizes``: of each example, as of `differences`; ``before``: those of the sample before each.
+    Returns the fits, and the energies of each example.
     """
     k = len(sizes[0])
     rings = [_rings(s) for s in sizes]
     flat = np.concatenate([r.reshape(RINGS, k, -1) for r in rings], 2)
     old = None if before is None else np.concatenate([_rings(s).reshape(RINGS, k, -1) for s in before], 2)
     causal = np.concatenate([_causal(s).reshape(CAUSAL, k, -1) for s in sizes], 2)
-    per_step = np.concatenate([np.full(s[0].size, 1 / e.step, np.float32) for s, e in zip(sizes, examples, strict=True)])
+    per_step = np.concatenate(
+        [np.full(s[0].size, 1 / e.step, np.float32) for s, e in zip(sizes, examples, strict=True)]
+    )
     rough = np.sqrt(flat[0])
     rough -= rough.mean(1, keepdims=True)
     rough /= np.linalg.norm(rough, axis=1, keepdims=True) + 1e-9
@@ -248,7 +259,13 @@ def fit_energies(
         scale = float(seen.mean() / per_step.mean()) + 1e-6
         parents = np.argsort(-(rough[:c] @ rough[c]), kind="stable")[:kin]
         relatives = [int(a) * RINGS + r for a in parents for r in range(RINGS)]
-        x = [per_step * scale, np.full_like(seen, 0.02), causal[0, c], causal[1, c], causal[2, c] + causal[3, c]]
+        x = [
+            per_step * scale,
+            np.full_like(seen, 0.02),
+            causal[0, c],
+            causal[1, c],
+            causal[2, c] + causal[3, c],
+        ]
         x += [causal[4, c], causal[5, c], *(flat[f % RINGS, f // RINGS] for f in relatives)]
         if old is not None:
             relatives += [(k + c) * RINGS + r for r in range(RINGS)]
@@ -259,7 +276,9 @@ def fit_energies(
         weights[:7] = (0.5, 0.1, 0.15, 0.15, 0.05, 1e-3, 1e-3)
         for _ in range(ROUNDS):
             energy = weights @ design + 1e-4
-            weights *= (design @ (seen / energy) / np.maximum(design @ ((seen + 1) / (1 + energy)), 1e-9)) ** HASTE
+            weights *= (
+                design @ (seen / energy) / np.maximum(design @ ((seen + 1) / (1 + energy)), 1e-9)
+            ) ** HASTE
         energies[c] = weights @ design + 1e-4
         floors = (float(weights[0]) * scale, float(weights[1]) * 0.02)
         fits.append(Energy(floors, weights[2:7], relatives, weights[7:]))

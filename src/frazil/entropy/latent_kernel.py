@@ -3,10 +3,10 @@
 What is known foretells each latent twice. A weighted sum of values - its neighbours coded before it, all
 of the channels coded before it - is its MEAN, and the difference to it is coded. A weighted sum of the
 magnitudes of such differences is its ENERGY, how large that one may be (autoregressive priors, linear and in
-whole numbers: D. Minnen et al. 2018, arXiv:1809.02736). The energy chooses the width 2^k of the cells in which
-the difference is counted (R. F. Rice, 1979) and, with the fraction of the mean, the contexts of each binary
-decision: zero?, more than 1 .. 8?, the length of the rest (P. Elias, 1975), the sign. Three
-contexts are mixed as in the `frazil.entropy.coder` of planes, whose range coder and tables these are.
+whole numbers: D. Minnen et al. 2018, arXiv:1809.02736). The energy chooses the width 2^k of the cells in
+which the difference is counted (R. F. Rice, 1979) and, with the fraction of the mean, the contexts of each
+binary decision: zero?, more than 1 .. 8?, the length of the rest (P. Elias, 1975), the sign. Three contexts
+are mixed as in the `frazil.entropy.coder` of planes, whose range coder and tables these are.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def _latent_coder(decoding: bool) -> Any:
         words: Words,
     ) -> None:
         samples, channels, h, w = latents.shape
-        values = np.zeros((2, channels, h + 2 * PAD, w + 2 * PAD), np.int32)
-        rings = np.zeros((2, channels, RINGS, h, w), np.int32)
+        turns = min(own.shape[0], samples)  # only a second kind of samples looks at the one before
+        values = np.zeros((turns, channels, h + 2 * PAD, w + 2 * PAD), np.int32)
+        rings = np.zeros((turns, channels, RINGS, h, w), np.int32)
         sizes = np.zeros((h + 2 * PAD, w + 2 * PAD), np.int32)
         mean = np.zeros((h, w), np.int64)
         kindred = np.zeros((h, w), np.int64)
@@ -127,7 +128,7 @@ def _latent_coder(decoding: bool) -> Any:
         companion = np.zeros(COMPANIONS, np.int64)
         end = words.size
         for sample in range(samples):
-            now = sample & 1
+            now = sample % turns
             kind = min(sample, own.shape[0] - 1)
             last[:] = 0
             for c in range(channels):
@@ -241,10 +242,7 @@ def _latent_coder(decoding: bool) -> Any:
                         ek = energy_class(out[j] >> 6)
                         k = max(0, (ec - CELLS) >> 2)
                         half = (1 << k) >> 1
-                        if k == 0:
-                            f = min(3, abs(fraction) >> 3)
-                        else:
-                            f = 4 + min(k, 3)
+                        f = min(3, abs(fraction) >> 3) if k == 0 else 4 + min(k, 3)
                         c0 = (ec * FRACTIONS + f) * BINS
                         c1 = BOTH + (min(PARTS - 1, eo >> 1) * PARTS + min(PARTS - 1, ek >> 1)) * BINS
                         c2 = CHANNEL + (c * FRACTIONS + f) * BINS

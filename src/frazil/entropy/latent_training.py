@@ -28,12 +28,14 @@ def train(pairs: Sequence[tuple[Array, int]], channels: int, taps: int, kin: int
     pairs = [pair for pair in pairs if pair[0].size]
     wrong = {array.shape[1] for array, _ in pairs} - {channels}
     if not pairs or wrong:
-        msg = f"states of {channels} channels cannot be learned from latents of {sorted(wrong) or 'no'} channels"
+        of = sorted(wrong) or "no"
+        msg = f"states of {channels} channels cannot be learned from latents of {of} channels"
         raise ConfigurationError(msg)
     kinds = [_examples(pairs, again=False)]
     if max(len(array) for array, _ in pairs) > 1:
         kinds.append(_examples(pairs, again=True))
-    fits = [_fit(examples, taps, kin) for examples in kinds]
+    fits = [_fit(kinds[0], None, taps, kin)]
+    fits += [_fit(examples, fits[0][0], taps, kin) for examples in kinds[1:]]
     return _learn(_whole(fits, channels), pairs)
 
 
@@ -53,7 +55,10 @@ def _examples(pairs: Sequence[tuple[Array, int]], *, again: bool) -> list[Exampl
     ]
 
 
-def _fit(examples: list[Example], taps: int, kin: int) -> tuple[list[Mean], list[Energy]]:
+def _fit(
+    examples: list[Example], first: list[Mean] | None, taps: int, kin: int
+) -> tuple[list[Mean], list[Energy]]:
+    """Fit means and energies; ``first``: the means of samples that have none before."""
     ranked = select(examples, taps)
     means = fit_means(examples, ranked, None)
     before: list[Array] | None = None
@@ -61,8 +66,8 @@ def _fit(examples: list[Example], taps: int, kin: int) -> tuple[list[Mean], list
     _, energies = fit_energies(examples, sizes, None, kin)
     means = fit_means(examples, ranked, energies)
     sizes = [differences(e, means) for e in examples]
-    if examples[0].before is not None:  # of the sample before, the difference to its mean is not at hand
-        before = [np.abs(e.before) for e in examples if e.before is not None]
+    if first is not None:
+        before = [differences(Example(e.before, e.step), first) for e in examples if e.before is not None]
     fits, _ = fit_energies(examples, sizes, before, kin)
     return means, fits
 
@@ -94,7 +99,7 @@ def _whole(fits: list[tuple[list[Mean], list[Energy]]], k: int) -> latents.Laten
             near[n, c] = np.clip(np.rint(energy.near * 16384), 0, 65535)
             weights = np.clip(np.rint(energy.weights * 16384), 0, 65535).astype(int)
             kins.append([(kin, int(v)) for kin, v in zip(energy.kin, weights, strict=True) if v])
-    odds, counts, mix = latents._fresh_slots(k)
+    odds, counts, mix = latents.fresh_slots(k)
     return latents.LatentStates(
         shifts,
         offsets,

@@ -39,7 +39,8 @@ MOST_CHANNELS = 3640  # 2 k places fit 16 bits
 class LatentStates:
     """What the coder of one model's latents starts from; all arrays are whole numbers.
 
-    k channels; s is 1, or 2 if samples after the first have states of their own, which look at the sample before. A
+    k channels; s is 1, or 2 if samples after the first have states of their own, which look at the sample
+    before. A
     *source* is a channel of this sample, or k + a channel of the sample before.
 
     Parameters
@@ -85,7 +86,8 @@ class LatentStates:
     mix: Array
 
     KINDS: ClassVar[dict[str, str]] = {
-        "shifts": "u1", "offsets": "<i4", "own": "<i2", "tap_counts": "<u2", "taps": "<u2", "tap_weights": "<i2",
+        "shifts": "u1", "offsets": "<i4", "own": "<i2",
+        "tap_counts": "<u2", "taps": "<u2", "tap_weights": "<i2",
         "floors": "<i4", "near": "<u2", "kin_counts": "<u2", "kins": "<u2", "kin_weights": "<u2",
         "odds": "u1", "counts": "u1", "mix": "<i2",
     }  # fmt: skip
@@ -107,7 +109,7 @@ class LatentStates:
         if not 1 <= channels <= MOST_CHANNELS:
             raise ConfigurationError(f"latents have 1 to {MOST_CHANNELS} channels, not {channels}")
         k = channels
-        odds, counts, mix = _fresh_slots(k)
+        odds, counts, mix = fresh_slots(k)
         sources = [[c - d for d in (1, 2) if d <= c] for c in range(k)]
         kins = [3 * source + ring for each in sources for source in each for ring in (0, 1)]
         return cls(
@@ -136,7 +138,8 @@ class LatentStates:
         Parameters
         ----------
         latents : iterable of (ndarray, int)
-            Latents, whole numbers of shape (n, k, h, w), each with its step. The steps that will be used should all occur.
+            Latents, whole numbers of shape (n, k, h, w), each with its step. The steps that will be used
+            should all occur.
         channels : int
             k.
         taps, kin : int
@@ -169,7 +172,9 @@ class LatentStates:
         parts = {}
         for name, kind in cls.KINDS.items():
             if PREFIX + name not in tensors:
-                raise FormatError(f"the model has no tensor {PREFIX + name}, which the coder of latents starts from")
+                raise FormatError(
+                    f"the model has no tensor {PREFIX + name}, which the coder of latents starts from"
+                )
             part = np.asarray(tensors[PREFIX + name])
             if part.dtype != np.dtype(kind):
                 raise FormatError(f"{PREFIX + name} is {part.dtype}, not {np.dtype(kind).name}")
@@ -192,7 +197,7 @@ def _size(channels: int) -> int:
     return kernel.CHANNEL + channels * kernel.FRACTIONS * kernel.BINS
 
 
-def _fresh_slots(channels: int) -> tuple[Array, Array, Array]:
+def fresh_slots(channels: int) -> tuple[Array, Array, Array]:
     """Return odds, counts and mixing weights as they are without training."""
     ones = np.full(_size(channels), 1 << 21, np.int64)
     counts = np.zeros(ones.size, "u1")
@@ -210,7 +215,8 @@ def _fresh_slots(channels: int) -> tuple[Array, Array, Array]:
 
 def _odds(ones: Array) -> Array:
     """Return the bytes of probabilities in 22 bits."""
-    return (np.rint(STRETCH[ones >> 10] / ODDS).clip(-128, 127) + 128).astype("u1")
+    odds: Array = (np.rint(STRETCH[ones >> 10] / ODDS).clip(-128, 127) + 128).astype("u1")
+    return odds
 
 
 def pack_slots(slots: Array, mix: Array) -> tuple[Array, Array, Array]:

@@ -184,7 +184,9 @@ class LatentChunks(DirectChunks):
             buffer = codec.decode(buffer)
         latents = np.asarray(chain.planes.decode_latents(buffer, shape=chain.chunks, dtype=chain.dtype))
         samples = chain.chunks[0]
-        model = getattr(chain.planes, "found", None)  # of a learned codec, which may take samples together
+        model: Any = getattr(
+            chain.planes, "found", None
+        )  # of a learned codec, which may take samples together
         together = model is not None and model.decoder.axis == -len(chain.chunks)
         if latents.ndim != 4 or len(latents) % samples or (together and model.decoder.channels > 1):
             raise UnsupportedArrayError(

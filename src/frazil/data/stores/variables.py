@@ -229,6 +229,8 @@ class Opened:
     def coordinate(self, dim: str) -> npt.NDArray[Any] | None:
         """Return decoded values of a dimension's coordinate, at the level."""
         coords = self.contents.coords
+        if not self.decode and dim in self.spatial:  # along which latents count blocks
+            return None
         if dim not in coords.variables or coords[dim].ndim != 1:
             return None
         values = np.asarray(coords[dim].values)

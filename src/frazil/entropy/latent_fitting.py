@@ -125,7 +125,8 @@ def _one(example: Example, feature: int) -> Floats:
     k, h, w = example.latents.shape
     p, a = divmod(feature, k)
     if PLACES <= p < PLACES + CAUSAL:
-        return _causal(example.latents[a : a + 1])[p - PLACES].ravel()
+        own: Floats = _causal(example.latents[a : a + 1])[p - PLACES].ravel()
+        return own
     rim = example.rim if p < PLACES else example.rim_before
     assert rim is not None  # noqa: S101 - for the type checker: a feature of the sample before needs one
     y, x = 1 + PLACE_Y[p % (PLACES + CAUSAL)], 1 + PLACE_X[p % (PLACES + CAUSAL)]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from frazil import JP2K, Bounded, Codeword, Latent, container, models
-from frazil.entropy import coder, indices, tables
+from frazil.entropy import coder, indices, latents, tables
 from frazil.models.tensors import INTEGERS, NAMES, write_tensors
 
 FORMAT = Path(__file__).parents[1] / "docs" / "format"
@@ -148,12 +148,46 @@ def index_maps(shape, size, mode, *, trained=False):
     )
 
 
+def made_latent_states():
+    """Return the states that the page of the coder of latents makes by rule."""
+    c, z = np.arange(3), np.arange(2)[:, None]
+    i = np.arange(22592 + 128 * 3)
+    own = np.array([500, 300, -100, 50, 20, 10])
+    return latents.LatentStates.from_tensors(
+        {
+            "coder.shifts": (10 + c + z).astype("u1"),
+            "coder.offsets": (40 * c - 60 + 10 * z).astype("<i4"),
+            "coder.own": (own * (1 + z[:, :, None]) + c[:, None]).astype("<i2"),
+            "coder.tap_counts": np.array([[0, 2, 3], [1, 2, 3]], "<u2"),
+            "coder.taps": np.array([0, 5, 9, 16, 2, 27, 36, 4, 45, 10, 8], "<u2"),
+            "coder.tap_weights": np.array([700, -200, 300, 90, -80, 600, 500, 150, 800, -300, 60], "<i2"),
+            "coder.floors": np.tile([3000, 400], (2, 3, 1)).astype("<i4"),
+            "coder.near": np.tile([4000, 3000, 1200, 600, 500], (2, 3, 1)).astype("<u2"),
+            "coder.kin_counts": np.array([[0, 1, 2], [1, 1, 2]], "<u2"),
+            "coder.kins": np.array([0, 3, 1, 9, 12, 17, 5], "<u2"),
+            "coder.kin_weights": np.array([1600, 2000, 300, 900, 1000, 200, 350], "<u2"),
+            "coder.odds": (100 + 37 * i % 57).astype("u1"),
+            "coder.counts": (i % 31).astype("u1"),
+            "coder.mix": (1000 + 7 * np.arange(768) % 997).astype("<i2"),
+        }
+    )
+
+
+def latent_numbers(states):
+    return (
+        lambda data: latents.decode(data, (2, 3, 4, 5), states, 2).tolist(),
+        lambda value: latents.encode(np.array(value), states, 2),
+    )
+
+
 KINDS = {
     "indices-packed": index_maps((2, 1, 3, 4), 12, "packed"),
     "indices-mixing": index_maps((2, 1, 3, 4), 12, "mixing"),
     "indices-heads-mixing": index_maps((3, 4, 5), 10, "mixing"),
     "indices-heads-trained": index_maps((3, 4, 5), 10, "mixing", trained=True),
     "indices-heads-table": index_maps((3, 4, 5), 10, "table", trained=True),
+    "latents": latent_numbers(latents.LatentStates.fresh(3)),
+    "latents-trained": latent_numbers(made_latent_states()),
     "intdec": (decode_intdec, encode_intdec),
     "latent": (partial(decode_numbers_of_model, Latent, "intdec.md"), encode_values),
     "codeword": (partial(decode_numbers_of_model, Codeword, "codeword.md"), encode_values),

@@ -66,7 +66,7 @@ class Latent(LearnedCodec):
     >>> codec = Latent(model=model)
     >>> chunk = waves[-1:]
     >>> encoded = codec.encode(chunk)
-    >>> bool(abs(codec.decode(encoded) - chunk).max() < 1), bool(len(encoded) < chunk.nbytes / 50)
+    >>> bool(abs(codec.decode(encoded) - chunk).mean() < 0.5), bool(len(encoded) < chunk.nbytes / 50)
     (True, True)
     """
 

@@ -54,6 +54,8 @@ CUTS: dict[str, tuple[Path, str, list[str] | None, dict[str, Any], str]] = {
     "jcm_3d": (TESTS, "jcm_t42_3d_6h", None, {"time": slice(0, 4)}, "first 4 of 32 times"),
     "era5_tl31": (TESTS, "era5_tl31_19lev", None, {}, "whole"),
     "icon_points": (TESTS, "icon_r2b4_points", None, {}, "whole"),
+    "healpix_points": (TESTS, "jcm_healpix16_points_6h", None, {"time": slice(0, 6)}, "first 6 of 24 times"),
+    "sao_stations": (TESTS, "sao_stations_hourly", None, {}, "whole"),
 }
 
 

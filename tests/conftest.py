@@ -48,6 +48,8 @@ FIELDS = {
     "tl31_t": ("era5_tl31", "temperature"),  # (19, 32, 64) K
     "tl31_z": ("era5_tl31", "geopotential"),  # (19, 32, 64) m2/s2, each level another range
     "icon": ("icon_points", "fields"),  # (1, 14, 20480), unstructured points
+    "healpix": ("healpix_points", "fields"),  # (6, 5, 3072), HEALPix cells in nested order
+    "stations": ("sao_stations", "obs"),  # (24, 6, 1057), NaN: not reported; one variable never was
 }
 
 

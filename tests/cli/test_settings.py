@@ -58,7 +58,7 @@ def test_codecs_inside_codecs(text, codec):
         ("bounded:bound=0.1,base=wavelett", "base is one of"),
         ("bounded:bound=local_std:window=15,fraction=0.1", "does not know 'fraction'"),
         ("bounded", "'bound'"),
-        ("jpk", "no codec 'jpk'; there are bounded, jp2k"),
+        ("jpk", "no codec 'jpk'; there are bounded, codeword, jp2k, latent"),
         ("jp2k:ratio", "NAME=VALUE"),
         ("jp2k:rato=3", "does not know 'rato'"),
         ("jp2k:ratio=0.5", "ratio"),

@@ -18,7 +18,7 @@ from frazil.testing import bit_equal
 
 GOLDEN = sorted(
     folder
-    for folder in (Path(__file__).parents[1] / "golden").glob("v*-bounded-*")
+    for folder in (Path(__file__).parents[1] / "golden").glob("v?.?-bounded-*")
     if (folder / "decoded.npy").exists()
     and "Q" in bounded_reference.read_container((folder / "encoded.bin").read_bytes())[3]
 )

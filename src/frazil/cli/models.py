@@ -162,6 +162,8 @@ def fit(
         if not whole.lead and (steps or time):
             raise ConfigurationError(f"{variable[0]!r} is one field: there are no steps to choose from")
         train, test = divide(ds, steps, time, str(ds[variable[0]].dims[0]))
+        if test is not None and whole.dim and test.sizes[whole.dim] < whole.count:
+            test = None  # too little to try it on
         fields = gather(train, variable, channels=channels, points=points)
         begun = perf_counter()
         model = fit_klt(
@@ -198,7 +200,7 @@ def _report(model: Model, fields: Fields, path: Path, seconds: float, *, held_ou
         )
     ]
     screen.print(table(["channel", ">mean", ">deviation", ">RMSE", ">in deviations"], rows))
-    whole = float(np.sqrt(np.mean((scores.rmse / np.asarray(decoder.spread)) ** 2)))
+    whole = float(np.sqrt(np.nanmean((scores.rmse / np.asarray(decoder.spread)) ** 2)))
     where = "steps that it was not fitted to" if held_out else "what it was fitted to"
     encoder = len(model.encoder.data) if model.encoder else 0
     block = f"{decoder.factor} x {decoder.factor} points and {decoder.channels} channels"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.entropy.latent_kernel import CAUSAL, PAD, PLACE_X, PLACE_Y, PLACES, RINGS
+from frazil.entropy.latent_kernel import CAUSAL
+from frazil.entropy.latent_planes import PAD, PLACE_X, PLACE_Y, PLACES, RINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

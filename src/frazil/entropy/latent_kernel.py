@@ -17,7 +17,17 @@ import numba
 import numpy as np
 
 from frazil.entropy.coder import BOTTOM, LOW, WINDOW, code_bit
-from frazil.entropy.tables import ENERGIES, LIMIT, QUARTER, RATE, SQUASH, STRETCH, TRUST
+from frazil.entropy.latent_planes import (
+    PAD,
+    RINGS,
+    add_kin,
+    add_taps,
+    energy_class,
+    repeat_edges,
+    total,
+    write_rings,
+)
+from frazil.entropy.tables import ENERGIES, LIMIT, RATE, SQUASH, STRETCH, TRUST
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,14 +36,11 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int32]
     Words = npt.NDArray[np.uint16]
 
-PAD = 2
 FURTHEST = 1 << 20  # the largest magnitude of a latent
 CAP = 1 << 18  # differences count no more than this as context
 BINS = 16  # decisions about one number: 0 zero, 1 sign, 2 .. 9 unary, 10 .. 15 length
 CELLS = 33  # energies below this class, in 1/256, are counted in cells of 1
 FRACTIONS = 8
-PLACES = 9  # of a tap: the point itself and its eight neighbours, PLACE_Y and PLACE_X
-RINGS = 3  # of a kin: the point itself, the four beside it, the four at the corners
 CAUSAL = 6  # W, N, NW, NE, WW, NN
 PARTS = 24  # classes of each part of the energy
 SETS = 16  # of mixing weights
@@ -47,50 +54,15 @@ CALM = BOTH + PARTS * PARTS * BINS
 CHANNEL = CALM + 64
 MIX = SETS * BINS * 3
 
-PLACE_Y = np.array([0, 0, -1, -1, -1, 0, 1, 1, 1], np.int64)
-PLACE_X = np.array([0, -1, 0, -1, 1, 1, 0, -1, 1], np.int64)
+#: Bits of a decision of probability (i + 1/2) / 8192; only `choose_latents` asks, no decoder.
+COST = -np.log2((np.arange(8192) + 0.5) / 8192)
 
 signed: Any = np.int64  # a mix of signed and unsigned would be a float to numba
 index: Any = np.uintp  # an index that cannot be negative: numba would test each signed one
 _kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_kernel
-def energy_class(energy: Any) -> Any:
-    """Return ``4 log2`` of an energy of any size, plus 1: ``QUARTER`` of `tables`, continued."""
-    more = 0
-    while energy >= 4096:
-        energy >>= 1
-        more += 4
-    return min(signed(QUARTER[energy]) + more, ENERGIES - 1)
-
-
-@_kernel
-def _spread(plane: Ints, h: int, w: int) -> None:
-    """Repeat the edges of a plane into its rim."""
-    for i in range(PAD, PAD + h):
-        row = plane[i]
-        for e in range(PAD):
-            row[e] = row[PAD]
-            row[PAD + w + e] = row[PAD + w - 1]
-    for e in range(PAD):
-        plane[e] = plane[PAD]
-        plane[PAD + h + e] = plane[PAD + h - 1]
-
-
-@_kernel
-def _rings(plane: Ints, h: int, w: int, out: Ints) -> None:
-    """Write a plane of magnitudes, the sums of the four beside each, and of the four at its corners."""
-    for i in range(h):
-        above, here, below = plane[PAD + i - 1], plane[PAD + i], plane[PAD + i + 1]
-        for j in range(w):
-            x = j + PAD
-            out[0, i, j] = here[x]
-            out[1, i, j] = here[x - 1] + here[x + 1] + above[x] + below[x]
-            out[2, i, j] = above[x - 1] + above[x + 1] + below[x - 1] + below[x + 1]
-
-
-def _latent_coder(decoding: bool) -> Any:
+def _latent_coder(decoding: bool, choosing: bool = False) -> Any:
     """Compile the coder; it is one function so that encoder and decoder cannot part."""
 
     @_kernel
@@ -112,6 +84,8 @@ def _latent_coder(decoding: bool) -> Any:
         mix: Ints,
         machine: Longs,
         words: Words,
+        exact: npt.NDArray[np.float32],
+        worth: npt.NDArray[np.float64],
     ) -> None:
         samples, channels, h, w = latents.shape
         turns = min(own.shape[0], samples)  # only a second kind of samples looks at the one before
@@ -135,32 +109,11 @@ def _latent_coder(decoding: bool) -> Any:
                 # what lower channels and the sample before say, for the whole plane
                 shift = signed(shifts[kind, c])
                 mean[:] = (signed(offsets[kind, c]) << shift) // (64 * step)
-                for t in range(tap_starts[kind * channels + c], tap_starts[kind * channels + c + 1]):
-                    source = signed(taps[t]) // PLACES
-                    place = taps[t] - source * PLACES
-                    weight = signed(tap_weights[t])
-                    before = source >= channels
-                    plane = values[now ^ before, source - before * channels]
-                    dy, dx = PLACE_Y[place] + PAD, PLACE_X[place] + PAD
-                    for i in range(h):
-                        row, out = plane[i + dy], mean[i]
-                        for j in range(w):
-                            out[j] += weight * row[j + dx]
+                t = kind * channels + c
+                add_taps(values, now, taps, tap_weights, tap_starts[t], tap_starts[t + 1], mean)
                 kindred[:] = 0
-                for t in range(kin_starts[kind * channels + c], kin_starts[kind * channels + c + 1]):
-                    source = signed(kins[t]) // RINGS
-                    weight = signed(kin_weights[t])
-                    before = source >= channels
-                    ring = rings[now ^ before, source - before * channels, kins[t] - source * RINGS]
-                    for i in range(h):
-                        row, out = ring[i], kindred[i]
-                        for j in range(w):
-                            out[j] += weight * row[j]
+                add_kin(rings, now, kins, kin_weights, kin_starts[t], kin_starts[t + 1], kindred)
                 floor = signed(floors[kind, c, 0]) // step + floors[kind, c, 1]
-                expected = floor * h * w
-                for i in range(h):
-                    for j in range(w):
-                        expected += kindred[i, j]
                 furthest = signed(FURTHEST) << shift
                 middle = (signed(1) << shift) >> 1
                 m0, m1, m2 = signed(own[kind, c, 0]), signed(own[kind, c, 1]), signed(own[kind, c, 2])
@@ -175,7 +128,7 @@ def _latent_coder(decoding: bool) -> Any:
                         row = latents[sample, c, i]
                         for j in range(w):
                             some |= row[j]
-                e = CALM + (energy_class(expected >> 8) >> 1)
+                e = CALM + (energy_class(total(kindred, floor) >> 8) >> 1)
                 if code_bit(signed(some != 0), e, decoding, slots, machine, words) == 0:
                     rings[now, c] = 0
                     last[:] = 0
@@ -246,6 +199,30 @@ def _latent_coder(decoding: bool) -> Any:
                         c0 = (ec * FRACTIONS + f) * BINS
                         c1 = BOTH + (min(PARTS - 1, eo >> 1) * PARTS + min(PARTS - 1, ek >> 1)) * BINS
                         c2 = CHANNEL + (c * FRACTIONS + f) * BINS
+                        if choosing:  # 0 or one of the two next to the exact one, by error and bits
+                            best = np.inf
+                            z = signed(0)
+                            for e in range(3):
+                                v = signed(np.floor(exact[sample, c, i, j])) + e if e < 2 else signed(0)
+                                v = min(max(v, -FURTHEST), FURTHEST)
+                                h0 = (v - whole + half) >> k
+                                a = abs(h0)
+                                p = slots[index(c0)] >> 18
+                                bits = COST[p if a else 8191 - p] + k
+                                for b in range(2, min(a, 8) + 2 if a else 2):
+                                    p = slots[index(c0 + b)] >> 18
+                                    bits += COST[p if b <= a else 8191 - p]
+                                if a > 8:
+                                    bits += 2 * np.log2(a - 8) + 1
+                                if a:
+                                    f = (fraction + 32) >> 3
+                                    p = slots[index((ec * FRACTIONS + f) * BINS + 1)] >> 18
+                                    bits += COST[p if h0 < 0 else 8191 - p]
+                                price = (exact[sample, c, i, j] - v) ** 2 + worth[c] * bits
+                                if price < best:
+                                    best = price
+                                    z = v
+                            given[j] = z
                         r = signed(0)
                         v = signed(0)
                         a = signed(0)
@@ -431,9 +408,9 @@ def _latent_coder(decoding: bool) -> Any:
                 machine[0] = low
                 machine[1] = width
                 machine[2] = at
-                _spread(plane, h, w)
-                _spread(sizes, h, w)
-                _rings(sizes, h, w, rings[now, c])
+                repeat_edges(plane)
+                repeat_edges(sizes)
+                write_rings(sizes, rings[now, c])
                 if decoding and at > end + 3:
                     return
 
@@ -442,3 +419,4 @@ def _latent_coder(decoding: bool) -> Any:
 
 encode_latents = _latent_coder(False)
 decode_latents = _latent_coder(True)
+choose_latents = _latent_coder(False, True)  # also writes the latents, near ``exact``

@@ -10,6 +10,8 @@ import numpy as np
 from frazil.entropy import coder, latents
 from frazil.entropy import latent_kernel as kernel
 from frazil.entropy.latent_fitting import Energy, Example, Mean, differences, fit_energies, fit_means, select
+from frazil.entropy.latent_planes import PLACES
+from frazil.entropy.latent_slots import fresh_slots, pack_slots
 from frazil.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -89,17 +91,17 @@ def _whole(fits: list[tuple[list[Mean], list[Energy]]], k: int) -> latents.Laten
             for feature, weight in zip(mean.features, mean.weights, strict=True):
                 rounded = int(np.clip(np.rint(weight * 2.0**shift), -32767, 32767))
                 place, source = divmod(feature, k)
-                if kernel.PLACES <= place < kernel.PLACES + kernel.CAUSAL:
-                    own[n, c, place - kernel.PLACES] = rounded
+                if PLACES <= place < PLACES + kernel.CAUSAL:
+                    own[n, c, place - PLACES] = rounded
                 elif rounded:
-                    later = place >= kernel.PLACES
-                    place -= later * (kernel.PLACES + kernel.CAUSAL)
-                    taps[-1].append(((source + later * k) * kernel.PLACES + place, rounded))
+                    later = place >= PLACES
+                    place -= later * (PLACES + kernel.CAUSAL)
+                    taps[-1].append(((source + later * k) * PLACES + place, rounded))
             floors[n, c] = np.clip(np.rint(np.array(energy.floors) * 16384), 0, 1 << 30)
             near[n, c] = np.clip(np.rint(energy.near * 16384), 0, 65535)
             weights = np.clip(np.rint(energy.weights * 16384), 0, 65535).astype(int)
             kins.append([(kin, int(v)) for kin, v in zip(energy.kin, weights, strict=True) if v])
-    odds, counts, mix = latents.fresh_slots(k)
+    odds, counts, mix = fresh_slots(k)
     return latents.LatentStates(
         shifts,
         offsets,
@@ -128,9 +130,11 @@ def _learn(states: latents.LatentStates, pairs: Sequence[tuple[Array, int]]) -> 
     for n in np.random.default_rng(0).permutation(len(pairs)):
         array, step = pairs[n]
         machine, words = coder.writer(4 * array.size)
-        kernel.encode_latents(array, step, *given.fixed, given.slots, given.mix, machine, words)
+        kernel.encode_latents(
+            array, step, *given.fixed, given.slots, given.mix, machine, words, *latents.UNUSED
+        )
         left -= array.size
         if left < 0:
             break
-    odds, counts, mix = latents.pack_slots(given.slots, given.mix)
+    odds, counts, mix = pack_slots(given.slots, given.mix)
     return replace(states, odds=odds, counts=counts, mix=mix)

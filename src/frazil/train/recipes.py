@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from frazil.codecs.learned import LearnedCodec
     from frazil.models.klt import BlockBasis
     from frazil.models.store import Model
     from frazil.train.material import Material
@@ -192,10 +193,11 @@ def finish_autoencoder(network: Autoencoder, facts: Facts, card: dict[str, Any],
     steps = sorted({least, min(2, most), usual, (usual + most) // 2, most})
     pairs = [(np.rint(part[None] / step).astype(np.int32), step) for part in z for step in steps]
     coder = latents.LatentStates.learn(pairs, draft.decoder.inputs).to_tensors()
-    errors = {}
-    for step in (least, usual, most):
-        numbers = np.rint(draft.encoder.run(_whole(data.held, draft.decoder.factor)) / step).astype(np.int32)
-        errors[str(step)] = _error(draft, draft.decoder.latents(numbers, step), data)
+    from frazil.codecs.latent import Latent
+
+    model = export.autoencoder(network, facts, coder)
+    held = _whole(data.held, draft.decoder.factor)
+    errors = {str(step): _error(Latent(model=model, step=step), held, data) for step in (least, usual, most)}
     metrics = {"nRMSE of held-out fields at step": errors}
     return export.autoencoder(network, replace(facts, card=card | metrics), coder)
 
@@ -204,7 +206,7 @@ def finish_tokeniser(
     network: Tokeniser, facts: Facts, card: dict[str, Any], data: Material, *, turn: bool = False
 ) -> Model:
     """Export a tokeniser: codewords numbered by likeness, and a coder that has seen the training data's."""
-    from frazil.codecs.codeword import nearest
+    from frazil.codecs.codeword import Codeword, nearest
 
     table = network.quantiser.table().numpy()
     order = np.stack([renumber(book) for book in table])
@@ -215,8 +217,9 @@ def finish_tokeniser(
     seen = _turned(whole, draft.decoder.factor) if turn else list(whole)
     maps = [nearest(draft.encoder.run(field[None]), words)[0] for field in seen]
     coder = indices.learn(maps, draft.decoder.size).to_tensors()
-    found = nearest(draft.encoder.run(_whole(data.held, draft.decoder.factor)), words)
-    metrics = {"nRMSE of held-out fields": _error(draft, found, data)}
+    model = export.tokeniser(network, facts, coder, order)
+    held = _whole(data.held, draft.decoder.factor)
+    metrics = {"nRMSE of held-out fields": _error(Codeword(model=model), held, data)}
     return export.tokeniser(network, replace(facts, card=card | metrics), coder, order)
 
 
@@ -237,12 +240,8 @@ def _turned(fields: npt.NDArray[Any], factor: int) -> list[npt.NDArray[Any]]:
     return found
 
 
-def _error(model: Model, start: npt.NDArray[np.int32], data: Material) -> float:
+def _error(codec: LearnedCodec, held: npt.NDArray[Any], data: Material) -> float:
     """Root mean square error of the held-out fields, each channel in its standard deviation."""
-    from frazil.models import runtime
-
-    decoder = model.decoder
-    held = _whole(data.held, decoder.factor)
-    decoded = runtime.values(decoder, runtime.run(decoder, start), "f8")
-    error = (decoded - held) / data.scale[:, None, None]
+    decoded = [codec.decode(codec.encode(field)) for field in held]
+    error = (np.stack(decoded).astype("f8") - held) / data.scale[:, None, None]
     return round(float(np.sqrt((error**2).mean())), 4)

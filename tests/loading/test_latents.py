@@ -131,7 +131,8 @@ def test_hours_of_a_day_as_channels(tmp_path):
         assert latents.shape == (10, model.decoder.inputs, 6, 8)
         assert np.array_equal(latents.block_time, np.arange(0, 60, 6))
         part = of_chunk(hours[4:6, 12:], codec)
-        assert np.array_equal(latents[2, :, 3:], part[0])
+        off = abs(latents[2, :, 3:].values - part[0])  # how they are rounded depends on the rest of the chunk
+        assert off.max() <= (0 if length == 2 else 1)
 
 
 def test_channels_before_the_times(tmp_path):

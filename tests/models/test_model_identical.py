@@ -77,7 +77,7 @@ def test_one_digest(backend, threads, limit):
     )
     if done.returncode < 0 and backend == "numpy":
         pytest.skip(
-            f"this OpenBLAS dies of signal {-done.returncode} on this processor when it is held to {limits}"
+            f"this OpenBLAS dies of signal {-done.returncode} on this processor when it is held to {limit}"
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == expected()

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import google_crc32c
 import numpy as np
 
-from frazil import stored
-from frazil.codecs.base import PlaneCodec
+from frazil import masks, stored
+from frazil.codecs.base import MASK, PlaneCodec
 from frazil.errors import ChecksumError, ConfigurationError, FormatError, NoRoomError, UnsupportedArrayError
 from frazil.models.reference import ModelReference
 from frazil.planes import from_planes, reduced, stack_shape, to_planes
-from frazil.sealing import take
+from frazil.sealing import take, unseal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -159,6 +159,12 @@ class LearnedCodec(PlaneCodec):
     def to_stack(self, chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Move the axis of the channels before y and x, and view the chunk as planes."""
         axis = self._axis(chunk.ndim)
+        if axis and chunk.shape[axis] % self.found.decoder.channels:
+            raise UnsupportedArrayError(
+                f"the model {self.found.name} takes {self.found.decoder.channels} channels (axis {axis} of a "
+                f"chunk), this chunk has {chunk.shape[axis]} planes along it: choose chunks that hold all "
+                "channels, or another model"
+            )
         return to_planes(
             chunk[..., None, :] if axis == POINTS else np.moveaxis(chunk, axis, -3) if axis else chunk
         )
@@ -237,12 +243,22 @@ class LearnedCodec(PlaneCodec):
         if bounds is None and (bits == bits[0, 0, 0]).all():
             return {CONSTANT: stored.one(planes)}
         self._count(len(planes), self.found)
+        if valid is not None:  # what fills a plane without any value is another channel's
+            planes = self._with_means(planes, ~np.asarray(valid().any((1, 2)))[:, None, None])
         if self.bound is None:
             try:
                 return self.coded(planes)[0]
             except NoRoomError:
                 return self._fallback(planes, spent, valid)
         return self._bounded(planes, spent, valid, bounds)
+
+    def _with_means(self, planes: npt.NDArray[Any], where: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Put the model's means where nothing is known."""
+        if not where.any():
+            return planes
+        means = np.resize(np.asarray(self.found.decoder.offset), len(planes))[:, None, None]
+        means = np.rint(means) if planes.dtype.kind in "iu" else means
+        return np.where(where, means.astype(planes.dtype), planes)
 
     def coded(self, planes: npt.NDArray[Any], *, guard: bool = True) -> tuple[Sections, npt.NDArray[Any]]:
         """Write the model's whole numbers, and return what they decode to.
@@ -361,8 +377,11 @@ class LearnedCodec(PlaneCodec):
             return np.empty((count[0], model.decoder.inputs, *count[1:]), np.int32)
         if self.section in sections:
             return self._read(sections[self.section][CHECK:], count, model)[0]
-        planes = self.to_stack(self.decode_sections(spec, sections))
-        planes = np.nan_to_num(planes, posinf=0.0, neginf=0.0) if planes.dtype.kind == "f" else planes
+        rest = {tag: payload for tag, payload in sections.items() if tag != MASK}
+        whole, native = self.stack_shape(spec.shape), spec.dtype.newbyteorder("=")
+        mask = unseal(sections[MASK]) if MASK in sections else b""
+        known = masks.valid(mask, whole, native)
+        planes = self._with_means(self.decode_planes(rest, whole, native, valid=lambda: known), ~known)
         payload, _ = self._write(self._images(planes, model), model)
         return self._read(payload, count, model)[0]
 

@@ -38,7 +38,7 @@ NEAR = 5  # W, N, NW + NE, WW, NN
 
 @dataclass(frozen=True)
 class Example:
-    """One sample of latents, shape (k, h, w), its step, and the sample before it or None."""
+    """Samples of latents, shape (n, k, h, w), their step, and the sample before each or None."""
 
     latents: Floats
     step: int
@@ -47,12 +47,12 @@ class Example:
     @cached_property
     def rim(self) -> Floats:
         """The latents, edges repeated."""
-        return np.pad(self.latents, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        return _rimmed(self.latents)
 
     @cached_property
     def rim_before(self) -> Floats | None:
         """The same of the sample before."""
-        return None if self.before is None else np.pad(self.before, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        return None if self.before is None else _rimmed(self.before)
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,23 @@ class Energy:
     weights: Floats
 
 
+def _rimmed(y: Floats) -> Floats:
+    """Repeat the edges of planes (..., h, w)."""
+    return np.pad(y, [(0, 0)] * (y.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+
+
 def _places(y: Floats) -> Floats:
-    """Move planes (k, h, w) so that neighbour p lies at [p] of (9, k, h, w); edges are repeated."""
+    """Move planes (..., h, w) so that neighbour p lies at [p] of (9, ..., h, w); edges are repeated."""
     h, w = y.shape[-2:]
-    rim = np.pad(y, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rim = _rimmed(y)
     return np.stack(
-        [rim[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in zip(PLACE_Y, PLACE_X, strict=True)]
+        [rim[..., 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in zip(PLACE_Y, PLACE_X, strict=True)]
     )
+
+
+def _by_channel(parts: Floats) -> Floats:
+    """Lay (features, n, k, h, w) out as (features, k, points)."""
+    return np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(len(parts), parts.shape[2], -1)
 
 
 def _causal(y: Floats) -> Floats:
@@ -106,12 +116,12 @@ def _causal(y: Floats) -> Floats:
     return out
 
 
-def _features(example: Example) -> Floats:
-    """Return all candidates, shape (features, points): nine places a channel, six causal, nine before."""
-    parts = [_places(example.latents), _causal(example.latents)]
+def _features(example: Example, n: int) -> Floats:
+    """Return all candidates of a sample: nine places a channel, six causal, nine before; each a row."""
+    parts = [_places(example.latents[n]), _causal(example.latents[n])]
     if example.before is not None:
-        parts.append(_places(example.before))
-    return np.concatenate(parts).reshape(-1, example.latents[0].size)
+        parts.append(_places(example.before[n]))
+    return np.concatenate(parts).reshape(-1, example.latents[0, 0].size)
 
 
 def _candidates(c: int, k: int, again: bool) -> npt.NDArray[np.int64]:
@@ -122,30 +132,30 @@ def _candidates(c: int, k: int, again: bool) -> npt.NDArray[np.int64]:
 
 
 def _one(example: Example, feature: int) -> Floats:
-    """Return one of `_features`, flat."""
-    k, h, w = example.latents.shape
+    """Return one of `_features` of all samples, flat."""
+    _, k, h, w = example.latents.shape
     p, a = divmod(feature, k)
     if PLACES <= p < PLACES + CAUSAL:
-        own: Floats = _causal(example.latents[a : a + 1])[p - PLACES].ravel()
+        own: Floats = _causal(example.latents[:, a])[p - PLACES].ravel()
         return own
     rim = example.rim if p < PLACES else example.rim_before
     assert rim is not None  # noqa: S101 - for the type checker: a feature of the sample before needs one
     y, x = 1 + PLACE_Y[p % (PLACES + CAUSAL)], 1 + PLACE_X[p % (PLACES + CAUSAL)]
-    flat: Floats = rim[a, y : y + h, x : x + w].ravel()
+    flat: Floats = rim[:, a, y : y + h, x : x + w].ravel()
     return flat
 
 
 def select(examples: Sequence[Example], most: int) -> list[list[int]]:
     """Rank up to ``most`` features for each channel's mean."""
-    k = len(examples[0].latents)
+    k = examples[0].latents.shape[1]
     again = examples[0].before is not None
-    total = sum(((e.latents * float(e.step)) ** 2).sum((1, 2)) for e in examples)
-    scale = np.sqrt(total / sum(e.latents[0].size for e in examples)) + 1e-3
+    total = sum(((e.latents * float(e.step)) ** 2).sum((0, 2, 3)) for e in examples)
+    scale = np.sqrt(total / sum(e.latents[:, 0].size for e in examples)) + 1e-3
     size = ((PLACES + CAUSAL) + PLACES * again) * k
     gram = np.zeros((size, size), np.float32)
     norm = np.tile(scale, size // k)[:, None]
-    for e in examples:
-        x = (_features(e) * e.step / norm).astype(np.float32)
+    for e, n in [(one, n) for one in examples for n in range(len(one.latents))]:
+        x = (_features(e, n) * e.step / norm).astype(np.float32)
         calm = np.abs(x[: PLACES * k]).mean(0) + 0.5 * np.abs(x[:k]).mean() + 0.05
         x *= (1 / calm**0.6).astype(np.float32)
         gram += x @ x.T
@@ -201,8 +211,9 @@ def fit_means(
         moments = np.zeros((len(features) + 2, len(features) + 2))
         for n, e in enumerate(examples):
             rows = [_one(e, f) for f in features]
-            x = np.stack([*rows, np.full(e.latents[c].size, 1 / e.step, np.float32), e.latents[c].ravel()])
-            x *= e.step if energies is None else float(e.step) ** -FINE / (energies[n][c].ravel() + 0.1)
+            own = e.latents[:, c].ravel()
+            x = np.stack([*rows, np.full(own.size, 1 / e.step, np.float32), own])
+            x *= e.step if energies is None else float(e.step) ** -FINE / (energies[n][c] + 0.1)
             moments += x @ x.T
         a, b = moments[:-1, :-1], moments[:-1, -1]
         left = 0.5
@@ -215,25 +226,26 @@ def fit_means(
 
 def _points(examples: Sequence[Example]) -> float:
     """Count the latents of a channel, those of one origin at several steps once; few are much alike."""
-    points = sum(e.latents[0].size for e in examples) / len({e.step for e in examples})
+    points = sum(e.latents[:, 0].size for e in examples) / len({e.step for e in examples})
     return float(points**2 / (points + FEW))
 
 
 def differences(example: Example, means: list[Mean]) -> Floats:
-    """Return the magnitudes of what is left, in whole numbers, shape (k, h, w)."""
+    """Return the magnitudes of what is left, in whole numbers, shape (n, k, h, w)."""
     out = np.empty(example.latents.shape, np.float32)
     for c, mean in enumerate(means):
-        m = np.full(example.latents[c].size, mean.offset / example.step)
+        own = example.latents[:, c]
+        m = np.full(own.size, mean.offset / example.step)
         for f, weight in zip(mean.features, mean.weights, strict=True):
             m += weight * _one(example, f)
-        out[c] = np.abs(example.latents[c] - np.floor(m + 0.5).reshape(out[c].shape))
+        out[:, c] = np.abs(own - np.floor(m + 0.5).reshape(own.shape))
     return out
 
 
 def _rings(sizes: Floats) -> Floats:
-    """Return magnitudes (k, h, w), sums of the four beside each, of the four at its corners: (3, k, h, w)."""
+    """Return magnitudes (n, k, h, w), sums of the four beside each, of its corners: (3, k, points)."""
     p = _places(sizes)
-    return np.stack([p[0], p[1] + p[2] + p[5] + p[6], p[3] + p[4] + p[7] + p[8]])
+    return _by_channel(np.stack([p[0], p[1] + p[2] + p[5] + p[6], p[3] + p[4] + p[7] + p[8]]))
 
 
 def fit_energies(
@@ -242,15 +254,15 @@ def fit_energies(
     """Fit how large differences are, from those around.
 
     ``sizes``: of each example, as of `differences`; ``before``: those of the sample before each.
-    Returns the fits, and the energies of each example.
+    Returns the fits, and the energies (k, points) of each example.
     """
-    k = len(sizes[0])
-    rings = [_rings(s) for s in sizes]
-    flat = np.concatenate([r.reshape(RINGS, k, -1) for r in rings], 2)
-    old = None if before is None else np.concatenate([_rings(s).reshape(RINGS, k, -1) for s in before], 2)
-    causal = np.concatenate([_causal(s).reshape(CAUSAL, k, -1) for s in sizes], 2)
+    k = sizes[0].shape[1]
+    flat = np.concatenate([_rings(s) for s in sizes], 2)
+    old = None if before is None else np.concatenate([_rings(s) for s in before], 2)
+    planes = [_causal(s.reshape(-1, *s.shape[2:])).reshape(CAUSAL, *s.shape) for s in sizes]
+    causal = np.concatenate([_by_channel(part) for part in planes], 2)
     per_step = np.concatenate(
-        [np.full(s[0].size, 1 / e.step, np.float32) for s, e in zip(sizes, examples, strict=True)]
+        [np.full(s[:, 0].size, 1 / e.step, np.float32) for s, e in zip(sizes, examples, strict=True)]
     )
     rough = np.sqrt(flat[0])
     rough -= rough.mean(1, keepdims=True)
@@ -284,5 +296,5 @@ def fit_energies(
         energies[c] = weights @ design + 1e-4
         floors = (float(weights[0]) * scale, float(weights[1]) * 0.02)
         fits.append(Energy(floors, weights[2:7], relatives, weights[7:]))
-    ends = np.cumsum([s[0].size for s in sizes])[:-1]
-    return fits, [part.reshape(s.shape) for part, s in zip(np.split(energies, ends, 1), sizes, strict=True)]
+    ends = np.cumsum([s[:, 0].size for s in sizes])[:-1]
+    return fits, np.split(energies, ends, 1)

@@ -47,13 +47,16 @@ def _examples(pairs: Sequence[tuple[Array, int]], *, again: bool) -> list[Exampl
     mean = sum(pairs[n][0][i][0].size for n, i in places) / len(places)
     some = min(len(places), max(1, round(POINTS / mean)))
     taken = [places[j * len(places) // some] for j in range(some)]
+    alike: dict[tuple[int, tuple[int, ...]], list[tuple[int, int]]] = {}
+    for n, i in taken:
+        alike.setdefault((pairs[n][1], pairs[n][0].shape[2:]), []).append((n, i))
     return [
         Example(
-            pairs[n][0][i].astype(np.float32),
-            pairs[n][1],
-            pairs[n][0][i - 1].astype(np.float32) if again else None,
+            np.stack([pairs[n][0][i] for n, i in places]).astype(np.float32),
+            step,
+            np.stack([pairs[n][0][i - 1] for n, i in places]).astype(np.float32) if again else None,
         )
-        for n, i in taken
+        for (step, _), places in alike.items()
     ]
 
 
